@@ -1,0 +1,38 @@
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check format constraints peers clean
+
+PYTHON ?= python3
+run := .venv/bin/
+
+help: ## Show the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
+
+install: .venv/.installed ## Put everything needed into .venv (needs Python >= 3.10 and pip)
+
+.venv/.installed: scripts/install.sh constraints.txt pyproject.toml $(wildcard packages/*/pyproject.toml)
+	PYTHON=$(PYTHON) bash scripts/install.sh
+
+demo: install ## Multilingual RAG over Chroma: index the shipped corpus, ask in many languages
+	$(run)python examples/multilingual_rag/main.py
+
+test: install ## Run the test suite
+	$(run)python -m pytest
+
+check: install ## Lint, format, spelling and types
+	$(run)ruff check .
+	$(run)ruff format --check .
+	$(run)codespell
+	$(run)mypy packages tools examples
+
+format: install ## Format the code and mend what can be mended
+	$(run)ruff format .
+	$(run)ruff check --fix .
+
+peers: install ## Table: what the stock integrations do to the same checkpoint
+	$(run)python benchmarks/peers.py
+
+constraints: install ## Renew constraints.txt with the newest set that fits together
+	bash scripts/constraints.sh
+
+clean: ## Remove what was built or installed here
+	rm -rf .venv .uv dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

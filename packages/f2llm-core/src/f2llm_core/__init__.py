@@ -1,0 +1,75 @@
+"""Embeddings with F2LLM-v2: correct by default, from a list of texts to unit vectors.
+
+Importing this package imports neither torch nor numpy; both come with the first encoder.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from f2llm_core.encoder import F2LLM
+    from f2llm_core.errors import (
+        ConfigurationError,
+        ContractWarning,
+        F2LLMError,
+        F2LLMWarning,
+        InputError,
+        MissingExtraError,
+        ModelError,
+        ModelLoadError,
+        ModelNotFoundError,
+        NonFiniteError,
+        TruncationWarning,
+        UntrainedDimensionWarning,
+    )
+    from f2llm_core.instructions import TASKS, Task
+    from f2llm_core.matryoshka import truncate
+    from f2llm_core.models import DEFAULT_MODEL, MODELS, ModelSpec
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "F2LLM": "encoder",
+    "TASKS": "instructions",
+    "Task": "instructions",
+    "truncate": "matryoshka",
+    "DEFAULT_MODEL": "models",
+    "MODELS": "models",
+    "ModelSpec": "models",
+}
+
+__all__ = [
+    "DEFAULT_MODEL",
+    "F2LLM",
+    "MODELS",
+    "TASKS",
+    "ConfigurationError",
+    "ContractWarning",
+    "F2LLMError",
+    "F2LLMWarning",
+    "InputError",
+    "MissingExtraError",
+    "ModelError",
+    "ModelLoadError",
+    "ModelNotFoundError",
+    "ModelSpec",
+    "NonFiniteError",
+    "Task",
+    "TruncationWarning",
+    "UntrainedDimensionWarning",
+    "truncate",
+]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  (module attributes are of any type)
+    """Import a public name with its first use (PEP 562)."""
+    if name not in __all__:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(import_module(f"{__name__}.{_HOME.get(name, 'errors')}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,50 @@
+"""Choosing where to compute and how precisely."""
+
+from __future__ import annotations
+
+import torch
+
+from f2llm_core.errors import ConfigurationError
+from f2llm_core.options import DTypeName
+
+
+def choose_device(name: str | None) -> torch.device:
+    """Return the device to compute on.
+
+    Args:
+        name: For example `"cpu"`, `"cuda:1"` or `"mps"`; None or `"auto"` takes the first GPU
+            there is, else the CPU.
+
+    Raises:
+        ConfigurationError: No such device on this machine.
+    """
+    if name in {None, "auto"}:
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(str(name))
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        msg = f"device={name!r} is not available here ({reason}). Use 'cpu', or None to choose."
+        raise ConfigurationError(msg) from error
+    return device
+
+
+def choose_dtype(name: DTypeName, device: torch.device) -> torch.dtype:
+    """Return the precision of the matrix products on a device."""
+    if name == "auto":
+        return torch.bfloat16 if _multiplies_bfloat16(device) else torch.float32
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+
+
+def _multiplies_bfloat16(device: torch.device) -> bool:
+    """Tell hardware support from emulation, which is slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu":
+        # Older torch cannot tell; float32 is then the safe answer.
+        has: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+        return bool(has.get("avx512_bf16") or has.get("amx_bf16") or has.get("bf16"))
+    return device.type == "mps"

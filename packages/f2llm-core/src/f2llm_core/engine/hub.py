@@ -1,0 +1,168 @@
+"""From what names a model to a folder on this machine: short name, hub id, or the folder itself."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from f2llm_core.errors import ConfigurationError, ModelLoadError, ModelNotFoundError
+from f2llm_core.models import MODELS, ModelSpec, find_model
+
+#: Everything read from a repository. Pickled weights are never fetched, let alone opened.
+FILES = (
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "modules.json",
+    "1_Pooling/config.json",
+    "config_sentence_transformers.json",
+    "*.safetensors",
+    "model.safetensors.index.json",
+)
+_REQUIRED = ("config.json", "tokenizer.json")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_HUB_TIMEOUT = 5.0  # seconds for the hub to answer; a download itself may take as long as it takes
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSource:
+    """Where a model comes from, before anything is downloaded.
+
+    Attributes:
+        name: Hub id or path, as messages and `repr` show it.
+        spec: The released size, or None for any other model.
+        revision: Commit, branch or tag on the hub; None for a folder or the default branch.
+        folder: The local folder, or None for a hub repository.
+    """
+
+    name: str
+    spec: ModelSpec | None
+    revision: str | None
+    folder: Path | None
+
+
+def identify(model: str | Path, revision: str | None = None) -> ModelSource:
+    """Work out what `model` names, without network.
+
+    Args:
+        model: Short name (`"0.6B"`), hub id (`"codefuse-ai/F2LLM-v2-0.6B"`) or local folder.
+        revision: Commit, branch or tag of a hub repository. Released sizes default to the
+            revision pinned in `f2llm_core.models`, others to the repository's default branch.
+
+    Returns:
+        The source of the model.
+
+    Raises:
+        ModelNotFoundError: No released size, no folder, and no possible hub id.
+        ModelLoadError: A folder without the files of a model.
+        ConfigurationError: `model` is no string or path, or a revision is given for a folder.
+    """
+    if not isinstance(model, (str, Path)) or not str(model):
+        msg = f"model={model!r}: expected a short name, a hub id or a folder."
+        raise ConfigurationError(msg)
+    if isinstance(model, str) and (spec := find_model(model)):
+        return ModelSource(spec.repo_id, spec, revision or spec.revision, None)
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        if revision is not None:
+            msg = f"revision={revision!r} cannot be used with the local folder {folder}."
+            raise ConfigurationError(msg)
+        check_files(folder)
+        return ModelSource(str(model), None, None, folder)
+    if isinstance(model, str) and re.fullmatch(r"[\w.-]+/[\w.-]+", model) and model[0] != ".":
+        return ModelSource(model, None, revision, None)
+    msg = (
+        f"{str(model)!r} is no model: neither a released size ({', '.join(MODELS)}), nor an "
+        "existing folder, nor a hub id of the form 'owner/name'."
+    )
+    raise ModelNotFoundError(msg)
+
+
+def fetch(source: ModelSource, *, local_files_only: bool, token: str | None) -> Path:
+    """Return the folder of a model, downloading what is missing.
+
+    A pinned revision that is in the cache is used without asking the hub.
+
+    Args:
+        source: From `identify`.
+        local_files_only: Never use the network; so does the environment's `HF_HUB_OFFLINE=1`.
+        token: Hub token for private repositories; None uses the one stored by `hf auth login`.
+
+    Returns:
+        A folder that holds at least `config.json`, `tokenizer.json` and safetensors weights.
+
+    Raises:
+        ModelNotFoundError: Not cached and not to be downloaded; says what to fetch and how.
+        ModelLoadError: The repository lacks the files of a model.
+    """
+    if source.folder is not None:
+        return source.folder
+    pinned = source.revision is not None and _COMMIT.fullmatch(source.revision)
+    cached = _snapshot(source, offline=True, token=None) if pinned else None
+    if cached is not None and _missing(cached) is None:
+        return cached
+    folder = _snapshot(source, offline=local_files_only, token=token)
+    if folder is None:
+        raise ModelNotFoundError(_how_to_fetch(source, "it is not in the local cache"))
+    check_files(folder)
+    return folder
+
+
+def check_files(folder: Path) -> None:
+    """Raise `ModelLoadError` unless the folder has the files of a model."""
+    if problem := _missing(folder):
+        msg = f"{folder} is not a usable model folder: {problem}"
+        raise ModelLoadError(msg)
+
+
+def _missing(folder: Path) -> str | None:
+    for name in _REQUIRED:
+        if not (folder / name).is_file():
+            return f"{name} is missing."
+    if any(folder.glob("*.safetensors")):
+        return None
+    pickles = sorted(p.name for s in ("*.bin", "*.pt", "*.pth", "*.pkl") for p in folder.glob(s))
+    if pickles:
+        return (
+            f"it has pickled weights only ({', '.join(pickles)}), which can run code when opened "
+            "and are refused. Convert them to model.safetensors where you trust them."
+        )
+    return "it has no .safetensors weights."
+
+
+def _snapshot(source: ModelSource, *, offline: bool, token: str | None) -> Path | None:
+    """Return the snapshot folder, or None if offline and not cached."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        path = snapshot_download(
+            source.name,
+            revision=source.revision,
+            allow_patterns=list(FILES),
+            local_files_only=offline,
+            token=token,
+            etag_timeout=_HUB_TIMEOUT,
+        )
+    except LocalEntryNotFoundError as error:
+        if offline:
+            return None
+        raise ModelNotFoundError(_how_to_fetch(source, _reason(error))) from error
+    except Exception as error:  # the hub client lets the errors of its HTTP library through
+        raise ModelNotFoundError(_how_to_fetch(source, _reason(error))) from error
+    return Path(path)
+
+
+def _reason(error: Exception) -> str:
+    first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return f"the hub could not provide it ({first_line.rstrip('.')})"
+
+
+def _how_to_fetch(source: ModelSource, reason: str) -> str:
+    revision = f" --revision {source.revision}" if source.revision else ""
+    return (
+        f"{source.name} cannot be loaded: {reason}. On a machine with access run "
+        f"`hf download {source.name}{revision}` and copy the cache (HF_HOME) over, or download "
+        "the files into a folder and pass that folder as `model`."
+    )

@@ -1,0 +1,134 @@
+"""Text to token ids under F2LLM-v2's contract: the text as it is, then exactly one EOS, last."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from tokenizers import Tokenizer as HFTokenizer
+
+from f2llm_core.engine.config import Qwen3Config, read_json
+from f2llm_core.errors import ContractWarning, ModelLoadError
+from f2llm_core.instructions import Prompts, format_prompt, parse_prompt
+
+#: What F2LLM-v2 ends and pads its texts with (its tokenizer.json and tokenizer_config.json).
+EOS_TOKEN = "<|im_end|>"  # noqa: S105  (a token, no password)
+PAD_TOKEN = "<|endoftext|>"  # noqa: S105
+
+
+class Tokenizer:
+    """The checkpoint's own tokenizer, with everything silent made explicit.
+
+    The EOS is not left to the tokenizer's post-processor, which some exports lack and which loses
+    it when a list of ids is sliced. Strings such as `<|im_end|>` inside a text are plain text:
+    parsed as control tokens they would let a document choose its own pooled token.
+    Safe to use from several threads: nothing is set after construction.
+
+    Attributes:
+        eos_id: Id appended to every text; from `tokenizer.json`, checked against `config.json`.
+        pad_id: Id the checkpoint pads with, or None; never used here, since nothing is padded.
+        prompts: The checkpoint's own query and document prompts.
+    """
+
+    def __init__(self, folder: Path, config: Qwen3Config) -> None:
+        """Read the tokenizer files of a checkpoint.
+
+        Args:
+            folder: Holds `tokenizer.json` and, if the checkpoint has them, `tokenizer_config.json`
+                and `config_sentence_transformers.json`.
+            config: For the EOS and the size of the vocabulary.
+
+        Raises:
+            ModelLoadError: A damaged file, no or contradicting EOS, ids beyond the vocabulary.
+        """
+        path = folder / "tokenizer.json"
+        try:
+            self._tokenizer = HFTokenizer.from_file(str(path))
+        except Exception as error:  # tokenizers raises bare Exception
+            msg = f"{path} is not a usable tokenizer ({error}). Download the file again."
+            raise ModelLoadError(msg) from error
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self.eos_id = self._find_eos(path, config)
+        self._check_vocabulary(path, config)
+        self._tokenizer.encode_special_tokens = True
+        self.pad_id = self._find_pad(folder)
+        self.prompts = _read_prompts(folder / "config_sentence_transformers.json")
+        self._warn_of_departures(folder)
+
+    def encode(self, prompts: Sequence[str]) -> list[list[int]]:
+        """Return the untruncated ids of each prompt, without EOS."""
+        encodings = self._tokenizer.encode_batch_fast(list(prompts), add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]
+
+    def finish(self, ids: list[int], max_length: int) -> list[int]:
+        """Return the ids cut to the head and closed by the EOS: at most `max_length` ids."""
+        return [*ids[: max_length - 1], self.eos_id]
+
+    def _find_eos(self, path: Path, config: Qwen3Config) -> int:
+        appended = self._tokenizer.encode("", add_special_tokens=True).ids
+        if len(appended) > 1:
+            tokens = [self._tokenizer.id_to_token(i) for i in appended]
+            msg = f"{path} puts {tokens} around a text; expected one EOS at its end."
+            raise ModelLoadError(msg)
+        if not appended and len(config.eos_ids) != 1:
+            msg = f"{path} appends no EOS and config.json's eos_token_id is {config.eos_ids}."
+            raise ModelLoadError(msg)
+        eos: int = appended[0] if appended else config.eos_ids[0]
+        if config.eos_ids and eos not in config.eos_ids:
+            msg = (
+                f"{path} appends token {eos} ({self._tokenizer.id_to_token(eos)!r}), but "
+                f"config.json's eos_token_id is {config.eos_ids}; which one the model was "
+                "trained with cannot be guessed. Correct the wrong file."
+            )
+            raise ModelLoadError(msg)
+        return eos
+
+    def _check_vocabulary(self, path: Path, config: Qwen3Config) -> None:
+        highest = max([self.eos_id, *self._tokenizer.get_vocab(with_added_tokens=True).values()])
+        if highest >= config.vocab_size:
+            msg = (
+                f"{path} has token ids up to {highest}, but config.json's vocab_size is "
+                f"{config.vocab_size}: tokenizer and weights are not of one model."
+            )
+            raise ModelLoadError(msg)
+
+    def _find_pad(self, folder: Path) -> int | None:
+        path = folder / "tokenizer_config.json"
+        token = read_json(path).get("pad_token") if path.exists() else None
+        content = token.get("content") if isinstance(token, dict) else token
+        pad: int | None = self._tokenizer.token_to_id(content) if content else None
+        return pad
+
+    def _warn_of_departures(self, folder: Path) -> None:
+        eos = self._tokenizer.id_to_token(self.eos_id)
+        pad = None if self.pad_id is None else self._tokenizer.id_to_token(self.pad_id)
+        query = self.prompts.query
+        found = []
+        if eos != EOS_TOKEN:
+            found.append(f"it ends texts with {eos!r}, F2LLM-v2 with {EOS_TOKEN!r}")
+        if pad not in {None, PAD_TOKEN}:
+            found.append(f"it pads with {pad!r}, F2LLM-v2 with {PAD_TOKEN!r}")
+        if query != format_prompt(parse_prompt(query)):
+            found.append(f"its query prompt {query!r} is not of the form 'Instruct: …\\nQuery: '")
+        if self.prompts.document:
+            found.append(f"it puts {self.prompts.document!r} before documents")
+        if found:
+            warnings.warn(
+                f"{folder} departs from F2LLM-v2's text contract, its own is used: "
+                f"{'; '.join(found)}.",
+                ContractWarning,
+                stacklevel=2,
+            )
+
+
+def _read_prompts(path: Path) -> Prompts:
+    """Return the declared prompts; without the file, none, as sentence-transformers does."""
+    prompts = read_json(path).get("prompts", {}) if path.exists() else {}
+    query, document = prompts.get("query", ""), prompts.get("document", "")
+    if not isinstance(query, str) or not isinstance(document, str):
+        msg = f"{path}: prompts must be strings, got {json.dumps(prompts)[:200]}."
+        raise ModelLoadError(msg)
+    return Prompts(query=query, document=document)

@@ -1,0 +1,89 @@
+"""Everything this library raises and warns about.
+
+F2LLMError
+├── InputError            a text that cannot be embedded (also a ValueError)
+├── ConfigurationError    an option with a wrong value (also a ValueError)
+├── ModelError
+│   ├── ModelNotFoundError    no such model, folder or cached download
+│   └── ModelLoadError        the files are there but are not a usable model
+├── NonFiniteError        the model produced NaN, infinity or a zero vector
+└── MissingExtraError     an optional dependency is not installed (also an ImportError)
+
+F2LLMWarning (a UserWarning)
+├── TruncationWarning           texts were longer than `max_length`
+├── UntrainedDimensionWarning   the model was not trained at this width
+└── ContractWarning             the checkpoint departs from F2LLM-v2's text contract
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class F2LLMError(Exception):
+    """Base class of every error raised on purpose by this library."""
+
+
+class InputError(F2LLMError, ValueError):
+    """A text that cannot be embedded; nothing was computed.
+
+    Attributes:
+        index: Position of the offending text in the call, or None if the container itself is wrong.
+    """
+
+    def __init__(self, message: str, *, index: int | None = None) -> None:
+        super().__init__(message)
+        self.index = index
+
+
+class ConfigurationError(F2LLMError, ValueError):
+    """An option whose value is outside what is allowed; the message says what is."""
+
+
+class ModelError(F2LLMError):
+    """Base class of what can be wrong with a model."""
+
+
+class ModelNotFoundError(ModelError):
+    """No such model, folder or cached download; the message says what to fetch and how."""
+
+
+class ModelLoadError(ModelError):
+    """The files exist but do not form a usable model; the message names the file and the cause."""
+
+
+class NonFiniteError(F2LLMError):
+    """Rows that are NaN, infinite or zero, which no index should ever hold.
+
+    Attributes:
+        rows: Positions of the affected texts in the call.
+    """
+
+    def __init__(self, message: str, *, rows: Sequence[int]) -> None:
+        super().__init__(message)
+        self.rows = tuple(rows)
+
+
+class MissingExtraError(F2LLMError, ImportError):
+    """An optional dependency is not installed; the message holds the install line."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(
+            f"{feature} needs an optional dependency: pip install 'f2llm-core[{extra}]'"
+        )
+
+
+class F2LLMWarning(UserWarning):
+    """Base class of every warning issued by this library."""
+
+
+class TruncationWarning(F2LLMWarning):
+    """Texts were longer than `max_length` tokens; their tails were not embedded."""
+
+
+class UntrainedDimensionWarning(F2LLMWarning):
+    """The requested width is valid but not one that the model was trained at."""
+
+
+class ContractWarning(F2LLMWarning):
+    """The checkpoint departs from F2LLM-v2's text contract; what it declares is used."""

@@ -1,0 +1,139 @@
+"""The only door for user text: what is a text, what is a list of texts, and what is too long."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Literal
+
+from f2llm_core.errors import InputError, TruncationWarning
+
+#: What happens to a text of more than `max_length` tokens: the head is embedded and one warning
+#: per call says so, the head is embedded silently, or an `InputError` before anything is computed.
+OnTruncate = Literal["warn", "ignore", "error"]
+
+_NAMED_IN_WARNING = 5
+
+
+def check_text(text: object, index: int | None = None) -> str:
+    """Return `text` if it can be embedded.
+
+    Args:
+        text: Anything; only a `str` without lone surrogates is accepted. The empty string is valid.
+        index: Position in the call, for the message.
+
+    Returns:
+        The same string, untouched.
+
+    Raises:
+        InputError: Not a `str`, or a lone surrogate inside; names the index and the type.
+    """
+    where = "the text" if index is None else f"texts[{index}]"
+    if not isinstance(text, str):
+        msg = f"{where} is {_describe(text)}, not a str. {_way_out(text)}"
+        raise InputError(msg, index=index)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        msg = (
+            f"{where} holds a lone surrogate ({text[error.start]!a} at character {error.start}), "
+            "which is no valid Unicode. Repair it where the text was decoded, or replace it: "
+            "text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')."
+        )
+        raise InputError(msg, index=index) from None
+    return text
+
+
+def check_texts(texts: object) -> list[str]:
+    """Return the texts of any iterable as a list, each checked before anything is computed.
+
+    Args:
+        texts: List, tuple, generator, numpy array or pandas Series of `str`; read once.
+
+    Returns:
+        The same strings in the same order.
+
+    Raises:
+        InputError: Not an iterable of texts (a bare `str`, bytes, a mapping, a set, which has no
+            order), or an item that cannot be embedded.
+    """
+    return [check_text(text, index) for index, text in enumerate(iterate_texts(texts))]
+
+
+def iterate_texts(texts: object) -> Iterable[object]:
+    """Return `texts` as an iterable of unchecked items, refusing what only looks like a list."""
+    if isinstance(texts, str):
+        msg = "Pass a list of texts, not a bare str, whose characters would be embedded: [text]."
+        raise InputError(msg)
+    unordered = (bytes, bytearray, memoryview, Mapping, AbstractSet)
+    if isinstance(texts, unordered) or not isinstance(texts, Iterable):
+        msg = f"Pass a list of texts, not {_describe(texts)}."
+        raise InputError(msg)
+    return texts
+
+
+class TruncationReport:
+    """Collects the texts of one call that are too long, and tells the caller once."""
+
+    def __init__(self, max_length: int, policy: OnTruncate, *, stacklevel: int = 4) -> None:
+        self._max_length = max_length
+        self._policy = policy
+        self._stacklevel = stacklevel
+        self._too_long: list[tuple[int, int]] = []
+
+    def add(self, lengths: Sequence[int], offset: int = 0) -> None:
+        """Record the untruncated token counts of a block of texts.
+
+        Args:
+            lengths: Tokens of each text, prompt and EOS included.
+            offset: Position in the call of the block's first text.
+
+        Raises:
+            InputError: A text is too long and the policy is `"error"`.
+        """
+        found = [(offset + i, n) for i, n in enumerate(lengths) if n > self._max_length]
+        if found and self._policy == "error":
+            index, length = found[0]
+            others = f" ({len(found) - 1} more are too long, too)" if len(found) > 1 else ""
+            msg = (
+                f"texts[{index}] has {length} tokens, max_length is {self._max_length}{others}. "
+                "Split it, raise max_length, or pass on_truncate='warn' to embed its head."
+            )
+            raise InputError(msg, index=index)
+        self._too_long += found
+
+    def close(self) -> None:
+        """Issue the call's one `TruncationWarning`, if there is anything to say."""
+        if not self._too_long or self._policy == "ignore":
+            return
+        named = ", ".join(f"texts[{i}] ({n} tokens)" for i, n in self._too_long[:_NAMED_IN_WARNING])
+        rest = len(self._too_long) - _NAMED_IN_WARNING
+        more = f" and {rest} more" if rest > 0 else ""
+        count = len(self._too_long)
+        subject = "1 text was" if count == 1 else f"{count} texts were"
+        warnings.warn(
+            f"{subject} longer than max_length={self._max_length} tokens and only the head was "
+            f"embedded: {named}{more}. Split long texts, raise max_length, or choose "
+            "on_truncate='error' or 'ignore'.",
+            TruncationWarning,
+            stacklevel=self._stacklevel,
+        )
+
+
+def _describe(value: object) -> str:
+    if value is None:
+        return "None"
+    if isinstance(value, float) and value != value:
+        return "NaN (float)"
+    return f"a {type(value).__name__}"
+
+
+def _way_out(value: object) -> str:
+    if value is None or (isinstance(value, float) and value != value):
+        return "Drop missing values first, for example series.dropna()."
+    if isinstance(value, (bytes, bytearray)):
+        return "Decode it first: .decode('utf-8')."
+    if isinstance(value, (tuple, list)):
+        return "Texts are embedded one by one: flatten the list."
+    return "Convert it to str if that is what it means."

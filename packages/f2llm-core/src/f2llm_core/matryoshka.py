@@ -1,0 +1,91 @@
+"""Matryoshka widths: slice, then renormalise, in float32; also for vectors stored earlier."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import numpy.typing as npt
+
+from f2llm_core.errors import ConfigurationError, NonFiniteError, UntrainedDimensionWarning
+from f2llm_core.models import MIN_DIMENSIONS, trained_dimensions
+
+Vectors = npt.NDArray[np.float32]
+
+
+def check_dimensions(dimensions: object, width: int) -> int:
+    """Return the width to embed at.
+
+    Args:
+        dimensions: An integer from 8 to `width`, or None for the full width.
+        width: Full embedding width of the model.
+
+    Returns:
+        The number of dimensions.
+
+    Raises:
+        ConfigurationError: Not an integer (a bool is none), or outside the range.
+    """
+    if dimensions is None:
+        return width
+    value = -1
+    if isinstance(dimensions, (int, np.integer)) and not isinstance(dimensions, bool):
+        value = int(dimensions)
+    if not MIN_DIMENSIONS <= value <= width:
+        msg = (
+            f"dimensions={dimensions!r}: allowed is an integer from {MIN_DIMENSIONS} to {width}, "
+            "the model's width, or None for the full width."
+        )
+        raise ConfigurationError(msg)
+    return value
+
+
+def warn_if_untrained(dimensions: int, width: int) -> None:
+    """Issue an `UntrainedDimensionWarning` if a model of `width` was not trained at a width."""
+    trained = trained_dimensions(width)
+    if dimensions not in trained:
+        warnings.warn(
+            f"The model was not trained at {dimensions} dimensions. Vectors are valid, but a "
+            f"trained width serves better: {', '.join(map(str, trained))}.",
+            UntrainedDimensionWarning,
+            stacklevel=3,
+        )
+
+
+def truncate(vectors: npt.ArrayLike, dimensions: int | None = None) -> Vectors:
+    """Cut vectors to their first dimensions and renormalise them to unit length.
+
+    Works on the full-width rows of a model as well as on vectors read back from an index. Cutting
+    without renormalising makes dot products and Euclidean distances meaningless.
+
+    Args:
+        vectors: Shape `(n, width)` or `(width,)`, any float type; at least 8 wide.
+        dimensions: Columns to keep, 8 to `width`; None keeps all.
+
+    Returns:
+        C-contiguous float32 of shape `(n, dimensions)` or `(dimensions,)`, rows of L2 norm 1.
+
+    Raises:
+        ConfigurationError: `dimensions` outside the range, or the array is not 1-D or 2-D.
+        NonFiniteError: A row holds NaN or infinity, or is zero; names the rows.
+    """
+    array = np.asarray(vectors, dtype=np.float32)
+    if array.ndim not in {1, 2}:
+        msg = f"vectors has {array.ndim} axes; expected (n, width) or (width,)."
+        raise ConfigurationError(msg)
+    dimensions = check_dimensions(dimensions, array.shape[-1])
+    cut = np.atleast_2d(array)[:, :dimensions]
+    # Scaling by the largest entry first keeps the squares of 1e30 and of 1e-30 inside float32.
+    with np.errstate(invalid="ignore", divide="ignore"):
+        scaled = cut / np.abs(cut).max(axis=1, keepdims=True)
+        normal = scaled / np.linalg.norm(scaled, axis=1, keepdims=True)
+    bad = np.flatnonzero(~np.isfinite(normal).all(axis=1))
+    if bad.size:
+        shown = ", ".join(map(str, bad[:10])) + (", …" if bad.size > 10 else "")
+        msg = (
+            f"{bad.size} of {len(cut)} vectors cannot be normalised (NaN, infinity or all zero), "
+            f"rows {shown}. Nothing was returned; float16 weights or a damaged model are likely."
+        )
+        raise NonFiniteError(msg, rows=[int(row) for row in bad])
+    result: Vectors = np.ascontiguousarray(normal, dtype=np.float32)
+    return result[0] if array.ndim == 1 else result

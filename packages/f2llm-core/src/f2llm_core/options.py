@@ -1,0 +1,89 @@
+"""The options of an encoder, checked where they are given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+from f2llm_core.errors import ConfigurationError
+from f2llm_core.inputs import OnTruncate
+from f2llm_core.instructions import find_task
+
+#: `"auto"` is bfloat16 where the hardware multiplies it natively, else float32. float16 overflows
+#: in this family and is not offered.
+DTypeName = Literal["auto", "float32", "bfloat16"]
+
+#: `"local"` is the package's own engine; `"sentence-transformers"` the reference (an extra).
+BackendName = Literal["local", "sentence-transformers"]
+
+#: Tokens kept of a text, EOS included: the length the models are evaluated at (mteb metadata).
+DEFAULT_MAX_LENGTH = 8192
+
+#: Tokens per forward pass; measured to be near the best on CPUs, and small enough for memory.
+DEFAULT_MAX_BATCH_TOKENS = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """What decides which weights are loaded and how; siblings of one encoder share it.
+
+    Attributes are those of `F2LLM` of the same name. `token` is kept out of `repr`, comparison and
+    pickles.
+    """
+
+    model: str | Path
+    revision: str | None = None
+    backend: BackendName = "local"
+    device: str | None = None
+    dtype: DTypeName = "auto"
+    max_batch_tokens: int = DEFAULT_MAX_BATCH_TOKENS
+    local_files_only: bool = False
+    token: str | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _check_choice("backend", self.backend, get_args(BackendName))
+        _check_choice("dtype", self.dtype, get_args(DTypeName))
+        _check_positive("max_batch_tokens", self.max_batch_tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeOptions:
+    """What decides how texts are embedded with the loaded weights.
+
+    Attributes are those of `F2LLM` of the same name.
+    """
+
+    dimensions: int | None = None
+    task: str | None = None
+    instruction: str | None = None
+    document_instruction: str | None = None
+    max_length: int | None = None
+    on_truncate: OnTruncate = "warn"
+
+    def __post_init__(self) -> None:
+        if self.task is not None:
+            find_task(self.task)
+        _check_text_or_none("instruction", self.instruction)
+        _check_text_or_none("document_instruction", self.document_instruction)
+        if self.max_length is not None:
+            _check_positive("max_length", self.max_length)
+        _check_choice("on_truncate", self.on_truncate, get_args(OnTruncate))
+
+
+def _check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        msg = f"{name}={value!r}: allowed are {', '.join(map(repr, allowed))}."
+        raise ConfigurationError(msg)
+
+
+def _check_positive(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        msg = f"{name}={value!r}: expected a positive integer."
+        raise ConfigurationError(msg)
+
+
+def _check_text_or_none(name: str, value: object) -> None:
+    if value is not None and not isinstance(value, str):
+        msg = f"{name}={value!r}: expected a str or None."
+        raise ConfigurationError(msg)

@@ -1,0 +1,58 @@
+"""What one call tells its caller while it runs: texts that are too long, and how far it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+from f2llm_core.inputs import TruncationReport
+
+
+class CallObserver:
+    """A backend's observer for one call; a context manager that reports at its end.
+
+    Attributes:
+        offset: Position in the call of the block of texts being embedded.
+    """
+
+    def __init__(
+        self, truncation: TruncationReport, *, show_progress: bool, total: int | None
+    ) -> None:
+        """Start observing.
+
+        Args:
+            truncation: Collects the texts that are too long.
+            show_progress: Draw a tqdm bar on standard error.
+            total: Number of texts, if it is known.
+        """
+        self.offset = 0
+        self._truncation = truncation
+        self._bar: Any = None
+        if show_progress:
+            from tqdm.auto import tqdm
+
+            self._bar = tqdm(total=total, desc="Embedding", unit="text")
+
+    def tokenized(self, lengths: Sequence[int]) -> None:
+        """Record the token counts of the current block."""
+        self._truncation.add(lengths, self.offset)
+
+    def embedded(self, count: int) -> None:
+        """Advance the bar."""
+        if self._bar is not None:
+            self._bar.update(count)
+
+    def __enter__(self) -> CallObserver:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        if error is None or isinstance(error, GeneratorExit):
+            self._truncation.close()

@@ -1,0 +1,1 @@
+"""F2LLM-v2 embeddings for LlamaIndex."""
