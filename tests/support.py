@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import json
 import shutil
 import tempfile
 from functools import cache
@@ -17,3 +18,18 @@ def tiny_model() -> str:
     folder = tempfile.mkdtemp(prefix="f2llm-tests-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return str(tiny_checkpoint(Path(folder) / "model"))
+
+
+def copy_model(target: Path, **config: object) -> Path:
+    """Copy the tiny model to `target`, with fields of its `config.json` replaced; return it."""
+    shutil.copytree(tiny_model(), target)
+    if config:
+        edit_json(target / "config.json", **config)
+    return target
+
+
+def edit_json(path: Path, **fields: object) -> None:
+    """Replace fields of a JSON object in a file; a field set to `...` is removed."""
+    content = json.loads(path.read_text(encoding="utf-8")) | fields
+    kept = {key: value for key, value in content.items() if value is not ...}
+    path.write_text(json.dumps(kept, ensure_ascii=False), encoding="utf-8")

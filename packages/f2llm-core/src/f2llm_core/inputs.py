@@ -76,11 +76,11 @@ def iterate_texts(texts: object) -> Iterable[object]:
 class TruncationReport:
     """Collects the texts of one call that are too long, and tells the caller once."""
 
-    def __init__(self, max_length: int, policy: OnTruncate, *, stacklevel: int = 4) -> None:
+    def __init__(self, max_length: int, policy: OnTruncate) -> None:
         self._max_length = max_length
         self._policy = policy
-        self._stacklevel = stacklevel
-        self._too_long: list[tuple[int, int]] = []
+        self._count = 0
+        self._named: list[str] = []  # only the first few: a stream may be of any length
 
     def add(self, lengths: Sequence[int], offset: int = 0) -> None:
         """Record the untruncated token counts of a block of texts.
@@ -101,23 +101,23 @@ class TruncationReport:
                 "Split it, raise max_length, or pass on_truncate='warn' to embed its head."
             )
             raise InputError(msg, index=index)
-        self._too_long += found
+        self._count += len(found)
+        room = _NAMED_IN_WARNING - len(self._named)
+        self._named += [f"texts[{index}] ({length} tokens)" for index, length in found[:room]]
 
     def close(self) -> None:
         """Issue the call's one `TruncationWarning`, if there is anything to say."""
-        if not self._too_long or self._policy == "ignore":
+        if not self._count or self._policy == "ignore":
             return
-        named = ", ".join(f"texts[{i}] ({n} tokens)" for i, n in self._too_long[:_NAMED_IN_WARNING])
-        rest = len(self._too_long) - _NAMED_IN_WARNING
-        more = f" and {rest} more" if rest > 0 else ""
-        count = len(self._too_long)
-        subject = "1 text was" if count == 1 else f"{count} texts were"
+        rest = self._count - len(self._named)
+        named = ", ".join(self._named) + (f" and {rest} more" if rest else "")
+        subject = "1 text was" if self._count == 1 else f"{self._count} texts were"
         warnings.warn(
             f"{subject} longer than max_length={self._max_length} tokens and only the head was "
-            f"embedded: {named}{more}. Split long texts, raise max_length, or choose "
+            f"embedded: {named}. Split long texts, raise max_length, or choose "
             "on_truncate='error' or 'ignore'.",
             TruncationWarning,
-            stacklevel=self._stacklevel,
+            stacklevel=5,  # the caller of F2LLM.encode_…
         )
 
 

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from f2llm_core.engine.config import read_json
 from f2llm_core.errors import ConfigurationError, ModelLoadError, ModelNotFoundError
 from f2llm_core.models import MODELS, ModelSpec, find_model
 
@@ -18,8 +19,11 @@ FILES = (
     "1_Pooling/config.json",
     "config_sentence_transformers.json",
     "*.safetensors",
-    "model.safetensors.index.json",
+    "*.safetensors.index.json",
 )
+SINGLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+
 _REQUIRED = ("config.json", "tokenizer.json")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _HUB_TIMEOUT = 5.0  # seconds for the hub to answer; a download itself may take as long as it takes
@@ -96,15 +100,24 @@ def fetch(source: ModelSource, *, local_files_only: bool, token: str | None) -> 
         ModelNotFoundError: Not cached and not to be downloaded; says what to fetch and how.
         ModelLoadError: The repository lacks the files of a model.
     """
+    from huggingface_hub import constants
+    from huggingface_hub.errors import HfHubHTTPError
+
     if source.folder is not None:
         return source.folder
+    cached = _cached(source)
     pinned = source.revision is not None and _COMMIT.fullmatch(source.revision)
-    cached = _snapshot(source, offline=True, token=None) if pinned else None
-    if cached is not None and _missing(cached) is None:
+    offline = local_files_only or constants.HF_HUB_OFFLINE
+    if cached is not None and (pinned or offline):
         return cached
-    folder = _snapshot(source, offline=local_files_only, token=token)
-    if folder is None:
-        raise ModelNotFoundError(_how_to_fetch(source, "it is not in the local cache"))
+    if offline:
+        raise ModelNotFoundError(_how_to_fetch(source, "this is offline mode"))
+    try:
+        folder = _download(source, token)
+    except Exception as error:  # the hub client lets the errors of its HTTP library through
+        if cached is not None and not isinstance(error, HfHubHTTPError):
+            return cached  # the hub did not answer; what it answered last still holds
+        raise ModelNotFoundError(_how_to_fetch(source, _reason(error))) from error
     check_files(folder)
     return folder
 
@@ -116,53 +129,83 @@ def check_files(folder: Path) -> None:
         raise ModelLoadError(msg)
 
 
+def shard_names(folder: Path) -> list[str]:
+    """Return the names of the weight files that a folder's index lists.
+
+    Raises:
+        ModelLoadError: The index is damaged, or names anything but safetensors files beside it.
+    """
+    path = folder / INDEX
+    shards = read_json(path).get("weight_map")
+    if not isinstance(shards, dict) or not shards:
+        msg = f"{path} has no weight_map. Download the file again."
+        raise ModelLoadError(msg)
+    names = sorted(set(map(str, shards.values())))
+    for name in names:
+        # A name is taken as a name only: an index must not be able to reach outside its folder.
+        if Path(name).name != name or "\\" in name or not name.endswith(".safetensors"):
+            msg = f"{path} names the shard {name!r}; only .safetensors files beside it are read."
+            raise ModelLoadError(msg)
+    return names
+
+
 def _missing(folder: Path) -> str | None:
     for name in _REQUIRED:
         if not (folder / name).is_file():
             return f"{name} is missing."
-    if any(folder.glob("*.safetensors")):
+    if (folder / SINGLE).is_file():
         return None
+    if (folder / INDEX).is_file():
+        absent = [name for name in shard_names(folder) if not (folder / name).is_file()]
+        return f"{INDEX} names {absent[0]}, which is missing." if absent else None
     pickles = sorted(p.name for s in ("*.bin", "*.pt", "*.pth", "*.pkl") for p in folder.glob(s))
     if pickles:
         return (
             f"it has pickled weights only ({', '.join(pickles)}), which can run code when opened "
             "and are refused. Convert them to model.safetensors where you trust them."
         )
-    return "it has no .safetensors weights."
+    return f"it has neither {SINGLE} nor {INDEX}."
 
 
-def _snapshot(source: ModelSource, *, offline: bool, token: str | None) -> Path | None:
-    """Return the snapshot folder, or None if offline and not cached."""
+def _cached(source: ModelSource) -> Path | None:
+    """Return the complete snapshot in the local cache, without network, or None."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        path = snapshot_download(
-            source.name,
-            revision=source.revision,
-            allow_patterns=list(FILES),
-            local_files_only=offline,
-            token=token,
-            etag_timeout=_HUB_TIMEOUT,
+        folder = Path(
+            snapshot_download(source.name, revision=source.revision, local_files_only=True)
         )
-    except LocalEntryNotFoundError as error:
-        if offline:
-            return None
-        raise ModelNotFoundError(_how_to_fetch(source, _reason(error))) from error
-    except Exception as error:  # the hub client lets the errors of its HTTP library through
-        raise ModelNotFoundError(_how_to_fetch(source, _reason(error))) from error
+    except (OSError, ValueError):  # not cached (a FileNotFoundError), or no valid repository id
+        return None
+    return None if _missing(folder) else folder
+
+
+def _download(source: ModelSource, token: str | None) -> Path:
+    from huggingface_hub import HfApi, snapshot_download
+
+    # Asked first, and with a timeout, which snapshot_download's own request does not have: behind a
+    # firewall that drops packets it would wait for ever.
+    api = HfApi(token=token)
+    info = api.model_info(source.name, revision=source.revision, timeout=_HUB_TIMEOUT)
+    path = snapshot_download(
+        source.name,
+        revision=info.sha,
+        allow_patterns=list(FILES),
+        token=token,
+        etag_timeout=_HUB_TIMEOUT,
+    )
     return Path(path)
 
 
 def _reason(error: Exception) -> str:
     first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return f"the hub could not provide it ({first_line.rstrip('.')})"
+    return f"could not be downloaded ({first_line.rstrip('.')})"
 
 
 def _how_to_fetch(source: ModelSource, reason: str) -> str:
     revision = f" --revision {source.revision}" if source.revision else ""
     return (
-        f"{source.name} cannot be loaded: {reason}. On a machine with access run "
+        f"{source.name} is not in the local cache and {reason}. On a machine with access run "
         f"`hf download {source.name}{revision}` and copy the cache (HF_HOME) over, or download "
         "the files into a folder and pass that folder as `model`."
     )

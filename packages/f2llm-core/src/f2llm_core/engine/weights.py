@@ -8,12 +8,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from f2llm_core.engine.config import Qwen3Config, read_json
+from f2llm_core.engine.config import Qwen3Config
+from f2llm_core.engine.hub import INDEX, SINGLE, check_files, shard_names
 from f2llm_core.engine.qwen3 import expected_tensors
 from f2llm_core.errors import ModelLoadError
 
-_INDEX = "model.safetensors.index.json"
-_SINGLE = "model.safetensors"
 _UNUSED = {"lm_head.weight"}  # present where a folder was saved from the causal language model
 _DTYPES = {torch.float32, torch.bfloat16, torch.float16}
 _NAMED = 5
@@ -34,8 +33,10 @@ def read_weights(folder: Path, config: Qwen3Config) -> dict[str, Tensor]:
         ModelLoadError: A damaged file, or missing, extra or misshapen tensors; all are named.
     """
     found: dict[str, Tensor] = {}
-    for path in _weight_files(folder):
-        for name, tensor in _read_file(path).items():
+    check_files(folder)
+    names = shard_names(folder) if (folder / INDEX).exists() else [SINGLE]
+    for file_name in names:
+        for name, tensor in _read_file(folder / file_name).items():
             found[name.removeprefix("model.")] = tensor
     expected = dict(expected_tensors(config))
     problems = [
@@ -61,29 +62,6 @@ def read_weights(folder: Path, config: Qwen3Config) -> dict[str, Tensor]:
         )
         raise ModelLoadError(msg)
     return {name: found[name] for name in expected}
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    index = folder / _INDEX
-    if not index.exists():
-        if not (folder / _SINGLE).exists():
-            msg = f"{folder} has neither {_SINGLE} nor {_INDEX}."
-            raise ModelLoadError(msg)
-        return [folder / _SINGLE]
-    shards = read_json(index).get("weight_map")
-    if not isinstance(shards, dict) or not shards:
-        msg = f"{index} has no weight_map. Download the file again."
-        raise ModelLoadError(msg)
-    names = sorted(set(map(str, shards.values())))
-    for name in names:
-        # A name is taken as a name only: an index must not be able to reach outside its folder.
-        if Path(name).name != name or "\\" in name or not name.endswith(".safetensors"):
-            msg = f"{index} names the shard {name!r}; only .safetensors files beside it are read."
-            raise ModelLoadError(msg)
-        if not (folder / name).is_file():
-            msg = f"{folder / name} is missing, though {_INDEX} names it. Download it again."
-            raise ModelLoadError(msg)
-    return [folder / name for name in names]
 
 
 def _read_file(path: Path) -> dict[str, Tensor]:

@@ -1,0 +1,66 @@
+import pytest
+
+from f2llm_core import ModelLoadError
+from f2llm_core.engine.config import read_config
+from support import copy_model
+
+
+def test_reads_the_shape(checkpoint):
+    config = read_config(checkpoint / "config.json")
+    assert (config.width, config.heads, config.kv_heads, config.head_dim) == (64, 4, 2, 32)
+    assert config.heads * config.head_dim != config.width
+    assert config.rope_theta == 1e6
+    assert config.max_position == 4096
+
+
+def test_reads_the_rotary_base_as_transformers_5_writes_it(tmp_path):
+    rope = {"rope_theta": 5e5, "rope_type": "default"}
+    folder = copy_model(tmp_path / "m", rope_theta=..., rope_parameters=rope)
+    assert read_config(folder / "config.json").rope_theta == 5e5
+
+
+def test_head_dim_is_never_derived_from_the_width(tmp_path):
+    assert read_config(copy_model(tmp_path / "m", head_dim=...) / "config.json").head_dim == 128
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("model_type", "bert"),
+        ("model_type", ...),
+        ("hidden_act", "gelu"),
+        ("attention_bias", True),
+        ("use_sliding_window", True),
+        ("layer_types", ["full_attention", "sliding_attention"]),
+        ("rope_scaling", {"type": "yarn", "factor": 4.0}),
+        ("rope_parameters", {"rope_type": "yarn", "rope_theta": 1e6}),
+    ],
+)
+def test_another_architecture_is_refused(tmp_path, field, value):
+    folder = copy_model(tmp_path / "m", **{field: value})
+    with pytest.raises(ModelLoadError, match="not a dense Qwen3 embedding model"):
+        read_config(folder / "config.json")
+
+
+@pytest.mark.parametrize("value", [..., None, 0, -1, "64", 1.5, True])
+@pytest.mark.parametrize("field", ["hidden_size", "num_hidden_layers", "vocab_size"])
+def test_an_impossible_number_is_named(tmp_path, field, value):
+    folder = copy_model(tmp_path / "m", **{field: value})
+    with pytest.raises(ModelLoadError, match=field):
+        read_config(folder / "config.json")
+
+
+def test_heads_must_share_the_key_value_heads_evenly(tmp_path):
+    with pytest.raises(ModelLoadError, match="multiple"):
+        read_config(copy_model(tmp_path / "m", num_key_value_heads=3) / "config.json")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"null", b"\xff\xfe", b"version https://git-lfs.github.com/spec/v1\n"],
+)
+def test_a_file_that_is_no_json_object_is_named(tmp_path, content):
+    folder = copy_model(tmp_path / "m")
+    (folder / "config.json").write_bytes(content)
+    with pytest.raises(ModelLoadError, match=r"config\.json"):
+        read_config(folder / "config.json")

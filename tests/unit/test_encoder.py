@@ -1,0 +1,301 @@
+import asyncio
+import inspect
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+from texts import AWKWARD, SCRIPTS, many_texts
+
+from f2llm_core import (
+    F2LLM,
+    ConfigurationError,
+    InputError,
+    TruncationWarning,
+    UntrainedDimensionWarning,
+)
+
+QUERY = "Instruct: Given a question, retrieve passages that can help answer the question.\nQuery: "
+TEXTS = list(SCRIPTS.values())
+
+
+@pytest.fixture(autouse=True)
+def _warnings_are_errors():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+class TestShapes:
+    def test_a_list_gives_unit_rows(self, encoder):
+        for vectors in (encoder.encode_query(TEXTS), encoder.encode_document(TEXTS)):
+            assert vectors.shape == (len(TEXTS), 64)
+            assert vectors.dtype == np.float32
+            assert vectors.flags.c_contiguous
+            np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+
+    def test_one_text_gives_its_row(self, encoder):
+        np.testing.assert_allclose(
+            encoder.encode_document(TEXTS[0]), encoder.encode_document(TEXTS)[0], atol=1e-6
+        )
+        assert encoder.encode_query("").shape == (64,)
+
+    def test_no_texts_give_no_rows(self, encoder):
+        assert encoder.encode_document([]).shape == (0, 64)
+        assert encoder.with_options(dimensions=16).encode_query(iter(())).shape == (0, 16)
+
+    def test_generators_are_read_once(self, encoder):
+        vectors = encoder.encode_document(text for text in TEXTS)
+        np.testing.assert_array_equal(vectors, encoder.encode_document(TEXTS))
+
+
+class TestSides:
+    def test_a_query_is_the_prompted_text_and_a_document_the_text(self, encoder):
+        np.testing.assert_allclose(
+            encoder.encode_query(TEXTS),
+            encoder.encode_document([QUERY + text for text in TEXTS]),
+            atol=1e-6,
+        )
+        assert encoder.prompts.query == QUERY
+        assert encoder.prompts.document == ""
+
+    def test_encode_is_for_symmetric_tasks_only(self, encoder):
+        sts = encoder.with_options(task="sts")
+        np.testing.assert_array_equal(sts.encode(TEXTS), sts.encode_query(TEXTS))
+        np.testing.assert_array_equal(sts.encode(TEXTS), sts.encode_document(TEXTS))
+        for asymmetric in (encoder, encoder.with_options(task="code")):
+            with pytest.raises(ConfigurationError, match="encode_query or encode_document"):
+                asymmetric.encode(TEXTS)
+
+    def test_newlines_and_case_are_part_of_the_text(self, encoder):
+        one, other, third = encoder.encode_document(["a\nb", "a b", "A\nb"])
+        assert one @ other < 0.999
+        assert one @ third < 0.999
+
+
+class TestOptions:
+    def test_dimensions_cut_and_renormalise(self, encoder):
+        full = encoder.encode_document(TEXTS)[:, :16]
+        expected = full / np.linalg.norm(full, axis=1, keepdims=True)
+        small = encoder.with_options(dimensions=16)
+        np.testing.assert_allclose(small.encode_document(TEXTS), expected, atol=1e-6)
+        assert (small.dimensions, small.width, encoder.dimensions) == (16, 64, 64)
+
+    @pytest.mark.parametrize("dimensions", [0, 7, 65, True, "16", 16.0])
+    def test_a_wrong_dimension_is_refused_before_anything_is_loaded(self, checkpoint, dimensions):
+        with pytest.raises(ConfigurationError, match="from 8 to 64"):
+            F2LLM(checkpoint, dimensions=dimensions)
+        with pytest.raises(ConfigurationError, match="from 8 to 64"):
+            F2LLM(checkpoint).with_options(dimensions=dimensions)
+        with pytest.raises(ConfigurationError, match="from 8 to 320"):
+            F2LLM("80M", dimensions=321)
+
+    def test_an_untrained_dimension_warns_once(self, checkpoint):
+        with pytest.warns(UntrainedDimensionWarning) as caught:
+            encoder = F2LLM(checkpoint, dimensions=20)
+        encoder.with_options(task="sts").encode(TEXTS)  # a second warning would be an error here
+        assert len(caught) == 1
+        assert caught[0].filename == __file__
+
+    @pytest.mark.parametrize(
+        ("option", "value"),
+        [
+            ("task", "retreival"),
+            ("instruction", 3),
+            ("document_instruction", b"x"),
+            ("max_length", 0),
+            ("max_length", 1.5),
+            ("max_length", True),
+            ("on_truncate", "raise"),
+            ("backend", "vllm"),
+            ("dtype", "float16"),
+            ("dtype", "bf16"),
+            ("max_batch_tokens", 0),
+            ("max_batch_tokens", -1),
+        ],
+    )
+    def test_a_wrong_value_is_refused_at_construction(self, checkpoint, option, value):
+        with pytest.raises(ConfigurationError, match=repr(value)):
+            F2LLM(checkpoint, **{option: value})
+
+    def test_a_device_that_is_not_there_is_refused(self, checkpoint):
+        for device in ("cuda:99", "warp"):
+            with pytest.raises(ConfigurationError, match=f"device='{device}'"):
+                F2LLM(checkpoint, device=device).encode_query("a")
+
+    def test_max_length_beyond_the_model_is_refused(self, checkpoint):
+        with pytest.raises(ConfigurationError, match="4096 positions"):
+            F2LLM(checkpoint, max_length=4097).encode_query("a")
+
+    def test_siblings_share_the_weights_and_leave_the_original_alone(self, encoder):
+        sibling = encoder.with_options(instruction="Find it.", dimensions=8)
+        assert sibling._backend is encoder._backend
+        assert encoder.prompts.query == QUERY
+        assert sibling.prompts.query == "Instruct: Find it.\nQuery: "
+
+    def test_an_option_of_the_weights_or_an_unknown_one_cannot_be_changed(self, encoder):
+        with pytest.raises(ConfigurationError, match=r"cannot change dtype, modle.*Allowed"):
+            encoder.with_options(dtype="float32", modle="80M")
+
+    def test_it_is_immutable(self, encoder):
+        with pytest.raises(AttributeError):
+            encoder.dimensions = 8
+        with pytest.raises(AttributeError):
+            encoder.dimension = 8
+
+
+class TestBatches:
+    def test_alone_in_a_batch_and_in_any_order_are_the_same(self, encoder):
+        texts = [*TEXTS, *AWKWARD]
+        alone = np.stack([encoder.encode_document(text) for text in texts])
+        order = np.random.default_rng(0).permutation(len(texts))
+        shuffled = encoder.encode_document([texts[i] for i in order])
+        np.testing.assert_allclose(shuffled, alone[order], atol=1e-5)
+
+    @pytest.mark.parametrize("budget", [1, 7, 64, 100_000])
+    def test_whatever_the_budget(self, checkpoint, encoder, budget):
+        other = F2LLM(checkpoint, dtype="float32", max_batch_tokens=budget)
+        np.testing.assert_allclose(
+            other.encode_document(TEXTS), encoder.encode_document(TEXTS), atol=1e-5
+        )
+
+    def test_the_same_call_gives_the_same_bits(self, encoder):
+        texts = many_texts()
+        np.testing.assert_array_equal(
+            encoder.encode_document(texts), encoder.encode_document(texts)
+        )
+
+
+class TestTruncation:
+    def test_one_warning_names_the_texts_and_points_at_the_caller(self, encoder):
+        short = encoder.with_options(max_length=32)
+        with pytest.warns(TruncationWarning, match=r"2 texts .*texts\[1\] .*texts\[3\]") as caught:
+            short.encode_document(["a", "1" * 32, "1" * 31, "1" * 100])
+        assert len(caught) == 1
+        assert caught[0].filename == __file__
+
+    def test_the_head_is_kept(self, encoder):
+        short = encoder.with_options(max_length=32, on_truncate="ignore")
+        np.testing.assert_allclose(
+            short.encode_document("1" * 31 + "2" * 50), encoder.encode_document("1" * 31), atol=1e-6
+        )
+
+    def test_an_error_if_so_asked(self, encoder):
+        strict = encoder.with_options(max_length=32, on_truncate="error")
+        with pytest.raises(InputError, match=r"texts\[1\] has 33 tokens, max_length is 32"):
+            strict.encode_document(["1", "1" * 32])
+
+    def test_a_text_of_100k_tokens(self, encoder):
+        with pytest.warns(TruncationWarning, match=r"\(100001 tokens\)"):
+            vector = encoder.encode_document("1" * 100_000)
+        np.testing.assert_allclose(np.linalg.norm(vector), 1, atol=1e-6)
+
+    def test_a_stream_warns_once_with_positions_in_the_stream(self, encoder):
+        short = encoder.with_options(max_length=32)
+        texts = ["1" * (50 if i in {3, 17} else 5) for i in range(20)]
+        with pytest.warns(TruncationWarning, match=r"2 texts .*texts\[3\] .*texts\[17\]") as caught:
+            list(short.iter_documents(texts, block_size=4))
+        assert len(caught) == 1
+
+    def test_count_tokens_counts_prompt_and_eos(self, encoder):
+        assert encoder.count_tokens(["", "1", "123"]) == [1, 2, 4]
+        prompt_tokens = encoder.count_tokens(QUERY + "1")[0]
+        assert encoder.count_tokens("1", side="query") == [prompt_tokens]
+        assert encoder.count_tokens("1" * 200_000) == [200_001]
+
+
+class TestStreams:
+    def test_blocks_in_order(self, encoder):
+        texts = many_texts()
+        blocks = list(encoder.iter_documents(iter(texts), block_size=50))
+        assert [len(block) for block in blocks] == [50, 50, 50, 50, 20]
+        np.testing.assert_allclose(
+            np.concatenate(blocks), encoder.encode_document(texts), atol=1e-5
+        )
+
+    def test_only_one_block_is_read_ahead(self, encoder):
+        read = []
+
+        def source():
+            for i in range(100):
+                read.append(i)
+                yield str(i)
+
+        blocks = encoder.iter_documents(source(), block_size=10)
+        next(blocks)
+        assert len(read) == 10
+
+    def test_a_bad_text_is_named_by_its_place_in_the_stream(self, encoder):
+        blocks = encoder.iter_documents([*["a"] * 12, None], block_size=5)
+        with pytest.raises(InputError, match=r"texts\[12\]"):
+            list(blocks)
+
+    def test_no_texts_no_blocks(self, encoder):
+        assert list(encoder.iter_documents([])) == []
+
+    def test_what_is_no_list_and_a_wrong_block_size_are_refused_at_once(self, encoder):
+        with pytest.raises(InputError, match="Pass a list"):
+            encoder.iter_documents("text")
+        with pytest.raises(ConfigurationError, match="block_size=0"):
+            encoder.iter_documents(["a"], block_size=0)
+
+
+class TestInputs:
+    @pytest.mark.parametrize("method", ["encode_query", "encode_document", "encode"])
+    @pytest.mark.parametrize("wrong", [None, float("nan"), b"a", ("a", "b"), 3, "\ud800"])
+    def test_a_text_that_cannot_be_embedded_is_named(self, encoder, method, wrong):
+        with pytest.raises(InputError, match=r"texts\[1\]"):
+            getattr(encoder.with_options(task="sts"), method)(["a", wrong])
+
+    def test_a_lone_surrogate_alone(self, encoder):
+        with pytest.raises(InputError, match="the text holds a lone surrogate"):
+            encoder.encode_query("a\udfff")
+
+
+class TestAsync:
+    async def test_the_twins_give_the_same(self, encoder):
+        sts = encoder.with_options(task="sts")
+        np.testing.assert_array_equal(
+            await encoder.aencode_query(TEXTS), encoder.encode_query(TEXTS)
+        )
+        np.testing.assert_array_equal(
+            await encoder.aencode_document(TEXTS), encoder.encode_document(TEXTS)
+        )
+        np.testing.assert_array_equal(await sts.aencode(TEXTS), sts.encode(TEXTS))
+
+    async def test_many_at_once_get_their_own(self, encoder):
+        texts = many_texts()[:64]
+        rows = await asyncio.gather(*map(encoder.aencode_document, texts))
+        np.testing.assert_allclose(np.stack(rows), encoder.encode_document(texts), atol=1e-5)
+
+    def test_every_encoding_method_has_a_twin_of_the_same_signature(self):
+        for name in ("encode", "encode_query", "encode_document"):
+            sync = inspect.signature(getattr(F2LLM, name))
+            assert inspect.signature(getattr(F2LLM, f"a{name}")).parameters == sync.parameters
+
+
+class TestItself:
+    def test_pickles_its_configuration_only(self, checkpoint, encoder):
+        original = F2LLM(checkpoint, dtype="float32", dimensions=16, task="sts", token="hf_secret")
+        original.encode(TEXTS)
+        data = pickle.dumps(original)
+        assert len(data) < 1000
+        assert b"hf_secret" not in data
+        copy = pickle.loads(data)
+        np.testing.assert_array_equal(copy.encode(TEXTS), original.encode(TEXTS))
+
+    def test_repr_shows_what_was_given_but_no_secret(self, checkpoint):
+        encoder = F2LLM(checkpoint, dimensions=16, task="sts", token="hf_secret")
+        assert repr(encoder) == f"F2LLM({str(checkpoint)!r}, dimensions=16, task='sts')"
+        assert "hf_secret" not in repr(encoder._load_options)
+
+    def test_progress_is_drawn_on_request(self, encoder, capsys):
+        encoder.encode_document(TEXTS)
+        assert capsys.readouterr().err == ""
+        encoder.encode_document(TEXTS, show_progress=True)
+        assert f"{len(TEXTS)}/{len(TEXTS)}" in capsys.readouterr().err
+
+    def test_what_the_hub_pins_is_visible(self, checkpoint):
+        assert F2LLM("80M").model == "codefuse-ai/F2LLM-v2-80M"
+        assert len(F2LLM("80M").revision) == 40
+        assert F2LLM(checkpoint).revision is None

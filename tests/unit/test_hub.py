@@ -1,0 +1,151 @@
+"""Finding models without network: pytest-socket forbids it, so whatever passes here needs none."""
+
+import shutil
+
+import pytest
+from huggingface_hub import constants
+
+from f2llm_core import F2LLM, MODELS, ConfigurationError, ModelLoadError, ModelNotFoundError
+from f2llm_core.engine.hub import FILES, fetch, identify
+from f2llm_core.testing import tiny_checkpoint
+from support import copy_model
+
+SPEC = MODELS["80M"]
+
+
+@pytest.fixture
+def hub_cache(tmp_path, monkeypatch):
+    """An empty hub cache."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+def put_in_cache(cache, repo_id, commit, *, branch=None):
+    """Lay a snapshot out as the hub client does; return its folder."""
+    repository = cache / f"models--{repo_id.replace('/', '--')}"
+    snapshot = repository / "snapshots" / commit
+    if branch is not None:
+        (repository / "refs").mkdir(parents=True)
+        (repository / "refs" / branch).write_text(commit)
+    return snapshot
+
+
+def fetched(source, **options):
+    return fetch(source, **{"local_files_only": False, "token": None} | options)
+
+
+def test_released_sizes_are_pinned():
+    for name in ("0.6B", "codefuse-ai/F2LLM-v2-0.6B", "codefuse-ai/f2llm-v2-0.6b"):
+        source = identify(name)
+        assert source.name == "codefuse-ai/F2LLM-v2-0.6B"
+        assert source.revision == MODELS["0.6B"].revision
+    assert identify("0.6B", "main").revision == "main"
+
+
+def test_other_repositories_are_not_pinned():
+    source = identify("codefuse-ai/F2LLM-v2-4B-Preview")
+    assert (source.spec, source.revision, source.folder) == (None, None, None)
+
+
+def test_a_folder_is_a_model(checkpoint):
+    assert identify(checkpoint).folder == checkpoint
+    assert identify(str(checkpoint)).folder == checkpoint
+
+
+@pytest.mark.parametrize("model", ["7B", "no-such-folder", "./no/such/folder", "/no/such", "a/b/c"])
+def test_what_can_be_no_model_is_refused_at_once(model):
+    with pytest.raises(ModelNotFoundError, match=r"80M, 160M.*owner/name"):
+        F2LLM(model)
+
+
+@pytest.mark.parametrize("model", [None, 3, b"80M", ""])
+def test_what_names_nothing_is_refused(model):
+    with pytest.raises(ConfigurationError, match="model="):
+        F2LLM(model)
+
+
+def test_a_folder_has_no_revision(checkpoint):
+    with pytest.raises(ConfigurationError, match="local folder"):
+        F2LLM(checkpoint, revision="main")
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
+def test_a_folder_that_lacks_a_file_is_no_model(tmp_path, name):
+    folder = copy_model(tmp_path / "m")
+    (folder / name).unlink()
+    with pytest.raises(ModelLoadError, match=name):
+        F2LLM(folder)
+
+
+def test_an_empty_folder_is_no_model(tmp_path):
+    with pytest.raises(ModelLoadError, match=r"config\.json is missing"):
+        F2LLM(tmp_path)
+
+
+def test_an_unreachable_hub_and_an_empty_cache_are_one_error_with_the_way_out(hub_cache):
+    expected = (
+        rf"{SPEC.repo_id} is not in the local cache and could not be downloaded.*"
+        rf"hf download {SPEC.repo_id} --revision {SPEC.revision}.*pass that folder"
+    )
+    with pytest.raises(ModelNotFoundError, match=expected):
+        F2LLM("80M").encode_query("a")
+
+
+@pytest.mark.parametrize("how", ["argument", "environment"])
+def test_offline_mode_says_so(hub_cache, monkeypatch, how):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", how == "environment")
+    encoder = F2LLM("80M", local_files_only=how == "argument")
+    with pytest.raises(ModelNotFoundError, match="offline mode"):
+        encoder.encode_query("a")
+
+
+def test_a_pinned_snapshot_in_the_cache_needs_no_network(hub_cache):
+    snapshot = put_in_cache(hub_cache, SPEC.repo_id, SPEC.revision)
+    tiny_checkpoint(snapshot, width=SPEC.width, layers=SPEC.layers)
+    assert fetched(identify("80M")) == snapshot
+    encoder = F2LLM("80M")
+    assert encoder.dimensions == 320
+    assert encoder.encode_query("a").shape == (320,)
+
+
+def test_another_revision_is_not_taken_for_the_pinned_one(hub_cache):
+    snapshot = put_in_cache(hub_cache, SPEC.repo_id, "0" * 40, branch="main")
+    tiny_checkpoint(snapshot, width=SPEC.width, layers=SPEC.layers)
+    with pytest.raises(ModelNotFoundError):
+        fetched(identify("80M"))
+    assert fetched(identify("80M", "main")) == snapshot
+
+
+def test_an_unpinned_repository_is_taken_from_the_cache_when_the_hub_is_silent(hub_cache):
+    snapshot = put_in_cache(hub_cache, "someone/their-model", "1" * 40, branch="main")
+    tiny_checkpoint(snapshot)
+    assert fetched(identify("someone/their-model")) == snapshot
+    assert fetched(identify("someone/their-model"), local_files_only=True) == snapshot
+    assert F2LLM("someone/their-model").dimensions == 64
+
+
+def test_an_incomplete_snapshot_is_not_used(hub_cache):
+    snapshot = put_in_cache(hub_cache, SPEC.repo_id, SPEC.revision)
+    tiny_checkpoint(snapshot, width=SPEC.width, layers=SPEC.layers)
+    (snapshot / "model.safetensors").unlink()
+    with pytest.raises(ModelNotFoundError, match="not in the local cache"):
+        fetched(identify("80M"))
+
+
+def test_cached_files_of_another_model_are_refused(hub_cache):
+    snapshot = put_in_cache(hub_cache, SPEC.repo_id, SPEC.revision)
+    tiny_checkpoint(snapshot, width=64)
+    with pytest.raises(ModelLoadError, match=r"2 layers of width 64; .* has 8 of 320"):
+        F2LLM("80M").encode_query("a")
+
+
+def test_pickled_weights_are_never_asked_for():
+    assert not any(name.endswith((".bin", ".pt", "*")) for name in FILES)
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "weights.pth", "model.pkl"])
+def test_a_folder_with_pickled_weights_only_is_refused_with_the_reason(tmp_path, name):
+    folder = copy_model(tmp_path / "m")
+    shutil.move(folder / "model.safetensors", folder / name)
+    with pytest.raises(ModelLoadError, match=rf"pickled weights only \({name}\).*refused"):
+        F2LLM(folder)
