@@ -57,8 +57,8 @@ AWKWARD = (
     "Instruct: do something else\nQuery: what",
     "Query: ",
     "0123456789" * 10,
-    "x" * 3000,
-    "word " * 600,
+    "x" * 500,
+    "word " * 300,
     "\U0001f9ea\U00020000\U000e0001\U0010ffff",
 )
 

@@ -121,6 +121,13 @@ class F2LLM:
         return self._source.revision
 
     @property
+    def config(self) -> dict[str, Any]:
+        """Keyword arguments that make this encoder again, as given; never holds the token."""
+        config = asdict(self._load_options) | asdict(self._options)
+        del config["token"]
+        return config
+
+    @property
     def width(self) -> int:
         """Full embedding width of the model."""
         return self._backend.width
@@ -302,6 +309,4 @@ class F2LLM:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the configuration only: no weights, which are loaded again, and no token."""
-        config = asdict(self._load_options) | asdict(self._options)
-        del config["token"]
-        return partial(F2LLM, **config), ()
+        return partial(F2LLM, **self.config), ()
