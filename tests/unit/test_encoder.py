@@ -1,5 +1,7 @@
 import asyncio
+import copy
 import inspect
+import json
 import pickle
 import warnings
 
@@ -9,11 +11,13 @@ from texts import AWKWARD, SCRIPTS, many_texts
 
 from f2llm_core import (
     F2LLM,
+    TASKS,
     ConfigurationError,
     InputError,
     TruncationWarning,
     UntrainedDimensionWarning,
 )
+from langchain_f2llm import F2LLMEmbeddings
 
 QUERY = "Instruct: Given a question, retrieve passages that can help answer the question.\nQuery: "
 TEXTS = list(SCRIPTS.values())
@@ -83,9 +87,10 @@ class TestOptions:
 
     @pytest.mark.parametrize("dimensions", [0, 7, 65, True, "16", 16.0])
     def test_a_wrong_dimension_is_refused_before_anything_is_loaded(self, checkpoint, dimensions):
-        with pytest.raises(ConfigurationError, match="from 8 to 64"):
+        allowed = "from 8 to 64" if dimensions == 65 else "from 8 to the model's width"
+        with pytest.raises(ConfigurationError, match=allowed):
             F2LLM(checkpoint, dimensions=dimensions)
-        with pytest.raises(ConfigurationError, match="from 8 to 64"):
+        with pytest.raises(ConfigurationError, match=allowed):
             F2LLM(checkpoint).with_options(dimensions=dimensions)
         with pytest.raises(ConfigurationError, match="from 8 to 320"):
             F2LLM("80M", dimensions=321)
@@ -281,8 +286,8 @@ class TestItself:
         data = pickle.dumps(original)
         assert len(data) < 1000
         assert b"hf_secret" not in data
-        copy = pickle.loads(data)
-        np.testing.assert_array_equal(copy.encode(TEXTS), original.encode(TEXTS))
+        again = pickle.loads(data)
+        np.testing.assert_array_equal(again.encode(TEXTS), original.encode(TEXTS))
 
     def test_repr_shows_what_was_given_but_no_secret(self, checkpoint):
         encoder = F2LLM(checkpoint, dimensions=16, task="sts", token="hf_secret")
@@ -299,3 +304,41 @@ class TestItself:
         assert F2LLM("80M").model == "codefuse-ai/F2LLM-v2-80M"
         assert len(F2LLM("80M").revision) == 40
         assert F2LLM(checkpoint).revision is None
+
+
+class TestFindings:
+    def test_a_task_brings_its_own_instructions(self, checkpoint):
+        encoder = F2LLM(checkpoint, instruction="Mine.", document_instruction="Mine, too.")
+        code = encoder.with_options(task="code")
+        assert code.prompts.query == f"Instruct: {TASKS['code'].instruction}\nQuery: "
+        assert code.prompts.document == ""
+        both = encoder.with_options(task="sts", instruction="Other.")
+        assert both.prompts.query == both.prompts.document == "Instruct: Other.\nQuery: "
+
+    def test_copies_are_the_same_object_since_it_never_changes(self, encoder):
+        assert copy.copy(encoder) is copy.deepcopy(encoder) is encoder
+
+    @pytest.mark.parametrize("dimensions", [True, 0, 7, "16", 16.0])
+    def test_dimensions_are_checked_though_the_width_is_not_known_yet(self, dimensions):
+        with pytest.raises(ConfigurationError, match="from 8 to the model's width"):
+            F2LLM("someone/unknown-model", dimensions=dimensions)
+
+    @pytest.mark.parametrize(
+        ("option", "value"), [("revision", 5), ("device", 3), ("local_files_only", "no")]
+    )
+    def test_wrong_types_are_refused(self, option, value):
+        with pytest.raises(ConfigurationError, match=f"{option}={value!r}: expected"):
+            F2LLM("80M", **{option: value})
+
+    def test_the_configuration_is_plain_json(self, checkpoint):
+        encoder = F2LLM(str(checkpoint), dimensions=np.int64(16), token="hf_secret")
+        config = json.loads(json.dumps(encoder.config))
+        assert config["dimensions"] == 16
+        assert "token" not in config
+        assert F2LLM(**config).config == encoder.config
+
+    async def test_warnings_point_at_the_caller_of_an_adapter(self, checkpoint):
+        adapter = F2LLMEmbeddings(model=str(checkpoint), max_length=8)
+        with pytest.warns(TruncationWarning) as caught:
+            adapter.embed_documents(["1" * 50])
+        assert caught[0].filename == __file__

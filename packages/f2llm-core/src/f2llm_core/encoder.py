@@ -163,7 +163,8 @@ class F2LLM:
 
         Args:
             **changes: Any of `dimensions`, `task`, `instruction`, `document_instruction`,
-                `max_length`, `on_truncate`.
+                `max_length`, `on_truncate`. A task brings its own instructions: those of this
+                encoder do not outlast it.
 
         Raises:
             ConfigurationError: An unknown option or a wrong value.
@@ -173,6 +174,8 @@ class F2LLM:
             known = ", ".join(EncodeOptions.__dataclass_fields__)
             msg = f"with_options cannot change {', '.join(sorted(unknown))}. Allowed: {known}."
             raise ConfigurationError(msg)
+        if "task" in changes:
+            changes = {"instruction": None, "document_instruction": None} | changes
         sibling = object.__new__(F2LLM)
         sibling._source = self._source
         sibling._load_options = self._load_options
@@ -306,6 +309,12 @@ class F2LLM:
     def __repr__(self) -> str:
         given = asdict(self._options).items() - asdict(EncodeOptions()).items()
         return f"F2LLM({', '.join([repr(self.model), *(f'{k}={v!r}' for k, v in sorted(given))])})"
+
+    def __copy__(self) -> F2LLM:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> F2LLM:
+        return self
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the configuration only: no weights, which are loaded again, and no token."""

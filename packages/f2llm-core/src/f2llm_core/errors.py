@@ -17,6 +17,8 @@ F2LLMWarning (a UserWarning)
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Sequence
 
 
@@ -87,3 +89,16 @@ class UntrainedDimensionWarning(F2LLMWarning):
 
 class ContractWarning(F2LLMWarning):
     """The checkpoint departs from F2LLM-v2's text contract; what it declares is used."""
+
+
+_OURS = ("f2llm_core.", "langchain_f2llm.", "llama_index.embeddings.f2llm.")
+
+
+def warn(message: str, category: type[F2LLMWarning]) -> None:
+    """Issue a warning at the line outside these packages that caused it."""
+    level = 2
+    frame = sys._getframe(1)
+    while frame.f_back is not None and f"{frame.f_globals.get('__name__')}.".startswith(_OURS):
+        frame = frame.f_back
+        level += 1
+    warnings.warn(message, category, stacklevel=level)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Literal
 
-from f2llm_core.errors import InputError, TruncationWarning
+from f2llm_core.errors import InputError, TruncationWarning, warn
 
 #: What happens to a text of more than `max_length` tokens: the head is embedded and one warning
 #: per call says so, the head is embedded silently, or an `InputError` before anything is computed.
@@ -112,12 +111,11 @@ class TruncationReport:
         rest = self._count - len(self._named)
         named = ", ".join(self._named) + (f" and {rest} more" if rest else "")
         subject = "1 text was" if self._count == 1 else f"{self._count} texts were"
-        warnings.warn(
+        warn(
             f"{subject} longer than max_length={self._max_length} tokens and only the head was "
             f"embedded: {named}. Split long texts, raise max_length, or choose "
             "on_truncate='error' or 'ignore'.",
             TruncationWarning,
-            stacklevel=5,  # the caller of F2LLM.encode_…
         )
 
 

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import numpy.typing as npt
 
-from f2llm_core.errors import ConfigurationError, NonFiniteError, UntrainedDimensionWarning
+from f2llm_core.errors import ConfigurationError, NonFiniteError, UntrainedDimensionWarning, warn
 from f2llm_core.models import MIN_DIMENSIONS, trained_dimensions
 
 Vectors = npt.NDArray[np.float32]
 
 
-def check_dimensions(dimensions: object, width: int) -> int:
+def check_dimensions(dimensions: object, width: int | None = None) -> int:
     """Return the width to embed at.
 
     Args:
         dimensions: An integer from 8 to `width`, or None for the full width.
-        width: Full embedding width of the model.
+        width: Full embedding width of the model, or None if it is not known yet.
 
     Returns:
         The number of dimensions.
@@ -26,15 +24,16 @@ def check_dimensions(dimensions: object, width: int) -> int:
     Raises:
         ConfigurationError: Not an integer (a bool is none), or outside the range.
     """
-    if dimensions is None:
+    if dimensions is None and width is not None:
         return width
     value = -1
     if isinstance(dimensions, (int, np.integer)) and not isinstance(dimensions, bool):
         value = int(dimensions)
-    if not MIN_DIMENSIONS <= value <= width:
+    if value < MIN_DIMENSIONS or (width is not None and value > width):
+        limit = "the model's width" if width is None else f"{width}, the model's width"
         msg = (
-            f"dimensions={dimensions!r}: allowed is an integer from {MIN_DIMENSIONS} to {width}, "
-            "the model's width, or None for the full width."
+            f"dimensions={dimensions!r}: allowed is an integer from {MIN_DIMENSIONS} to {limit}, "
+            "or None for the full width."
         )
         raise ConfigurationError(msg)
     return value
@@ -44,11 +43,10 @@ def warn_if_untrained(dimensions: int, width: int) -> None:
     """Issue an `UntrainedDimensionWarning` if a model of `width` was not trained at a width."""
     trained = trained_dimensions(width)
     if dimensions not in trained:
-        warnings.warn(
+        warn(
             f"The model was not trained at {dimensions} dimensions. Vectors are valid, but a "
             f"trained width serves better: {', '.join(map(str, trained))}.",
             UntrainedDimensionWarning,
-            stacklevel=3,
         )
 
 

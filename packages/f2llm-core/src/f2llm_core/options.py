@@ -9,6 +9,7 @@ from typing import Literal, get_args
 from f2llm_core.errors import ConfigurationError
 from f2llm_core.inputs import OnTruncate
 from f2llm_core.instructions import find_task
+from f2llm_core.matryoshka import check_dimensions
 
 #: `"auto"` is bfloat16 where the hardware multiplies it natively, else float32. float16 overflows
 #: in this family and is not offered.
@@ -45,6 +46,9 @@ class LoadOptions:
         _check_choice("backend", self.backend, get_args(BackendName))
         _check_choice("dtype", self.dtype, get_args(DTypeName))
         _check_positive("max_batch_tokens", self.max_batch_tokens)
+        _check_type("revision", self.revision, str, None)
+        _check_type("device", self.device, str, None)
+        _check_type("local_files_only", self.local_files_only, bool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +66,13 @@ class EncodeOptions:
     on_truncate: OnTruncate = "warn"
 
     def __post_init__(self) -> None:
+        if self.dimensions is not None:
+            # A frozen dataclass; numpy's integers become Python's, so that the options stay JSON.
+            object.__setattr__(self, "dimensions", check_dimensions(self.dimensions))
         if self.task is not None:
             find_task(self.task)
-        _check_text_or_none("instruction", self.instruction)
-        _check_text_or_none("document_instruction", self.document_instruction)
+        _check_type("instruction", self.instruction, str, None)
+        _check_type("document_instruction", self.document_instruction, str, None)
         if self.max_length is not None:
             _check_positive("max_length", self.max_length)
         _check_choice("on_truncate", self.on_truncate, get_args(OnTruncate))
@@ -83,7 +90,8 @@ def _check_positive(name: str, value: object) -> None:
         raise ConfigurationError(msg)
 
 
-def _check_text_or_none(name: str, value: object) -> None:
-    if value is not None and not isinstance(value, str):
-        msg = f"{name}={value!r}: expected a str or None."
+def _check_type(name: str, value: object, *allowed: type | None) -> None:
+    if not any(value is None if kind is None else isinstance(value, kind) for kind in allowed):
+        names = " or ".join("None" if kind is None else kind.__name__ for kind in allowed)
+        msg = f"{name}={value!r}: expected {names}."
         raise ConfigurationError(msg)

@@ -1,1 +1,8 @@
 """F2LLM-v2 embeddings for LangChain."""
+
+from importlib.metadata import version
+
+from langchain_f2llm.embeddings import F2LLMEmbeddings
+
+__version__ = version("langchain-f2llm")
+__all__ = ["F2LLMEmbeddings", "__version__"]

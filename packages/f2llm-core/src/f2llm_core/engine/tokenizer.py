@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 from tokenizers import Tokenizer as HFTokenizer
 
 from f2llm_core.engine.config import Qwen3Config, read_json
-from f2llm_core.errors import ContractWarning, ModelLoadError
+from f2llm_core.errors import ContractWarning, ModelLoadError, warn
 from f2llm_core.instructions import Prompts, format_prompt, parse_prompt
 
 #: What F2LLM-v2 ends and pads its texts with (its tokenizer.json and tokenizer_config.json).
@@ -116,11 +115,10 @@ class Tokenizer:
         if self.prompts.document:
             found.append(f"it puts {self.prompts.document!r} before documents")
         if found:
-            warnings.warn(
+            warn(
                 f"{folder} departs from F2LLM-v2's text contract, its own is used: "
                 f"{'; '.join(found)}.",
                 ContractWarning,
-                stacklevel=2,
             )
 
 

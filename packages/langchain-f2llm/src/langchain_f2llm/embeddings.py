@@ -1,0 +1,139 @@
+"""LangChain's names and types for `f2llm_core.F2LLM`, which does all the work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from langchain_core.embeddings import Embeddings
+from langchain_core.load.serializable import Serializable
+from langchain_core.utils import from_env
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, SkipValidation
+from typing_extensions import Self, Unpack
+
+from f2llm_core import DEFAULT_MODEL, F2LLM
+from f2llm_core.inputs import OnTruncate, check_text, check_texts
+from f2llm_core.options import DEFAULT_MAX_BATCH_TOKENS, BackendName, DTypeName
+
+
+class _QueryOptions(TypedDict, total=False):
+    task: str | None
+    instruction: str | None
+    dimensions: int | None
+
+
+class F2LLMEmbeddings(Serializable, Embeddings):
+    """F2LLM-v2 embedding models in LangChain.
+
+    Queries get the instruction the model was trained with, documents are embedded as they are, and
+    no text is altered. Immutable; copies and `with_options` share the loaded weights.
+
+    Setup:
+        `pip install langchain-f2llm`. Weights are downloaded with the first text.
+
+    Key init args:
+        Those of `f2llm_core.F2LLM`. `model` (or `model_name`) defaults to the environment's
+        `F2LLM_MODEL`, else `codefuse-ai/F2LLM-v2-80M`; `token` is never shown or pickled.
+
+    Instantiate:
+        `embeddings = F2LLMEmbeddings(model="80M", dimensions=256)`
+
+    Embed single text:
+        `embeddings.embed_query("binary search", task="code")`, `task` being for this call only
+
+    Embed multiple texts:
+        `embeddings.embed_documents(["우주 망원경은 …", "Das Teleskop …"])`
+
+    Async:
+        `await embeddings.aembed_query("binary search")`
+    """
+
+    # Strict, or True would be 1; inputs stay out of messages, since one could be the token.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, strict=True)
+
+    model: SkipValidation[str | Path] = Field(
+        default_factory=from_env("F2LLM_MODEL", default=DEFAULT_MODEL),
+        validation_alias=AliasChoices("model", "model_name"),
+    )
+    revision: str | None = None
+    dimensions: int | None = None
+    task: str | None = None
+    instruction: str | None = None
+    document_instruction: str | None = None
+    max_length: int | None = None
+    on_truncate: OnTruncate = "warn"
+    backend: BackendName = "local"
+    device: str | None = None
+    dtype: DTypeName = "auto"
+    max_batch_tokens: int = DEFAULT_MAX_BATCH_TOKENS
+    local_files_only: bool = False
+    token: SecretStr | None = Field(default=None, exclude=True, repr=False)
+
+    if not TYPE_CHECKING:  # type checkers derive a better signature from the fields
+
+        def __init__(self, **options: object) -> None:
+            super().__init__(**options)
+            _ = self.encoder  # not in a validator, so that the core's errors arrive as they are
+
+    @classmethod
+    def from_encoder(cls, encoder: F2LLM) -> Self:
+        """Wrap a core encoder, sharing its weights."""
+        wrapped = cls.model_construct(**encoder.config)
+        return BaseModel.model_copy(wrapped, update={"encoder": encoder})
+
+    @cached_property
+    def encoder(self) -> F2LLM:
+        """The core encoder behind this object; its `dimensions` are never None."""
+        token = self.token.get_secret_value() if self.token else None
+        return F2LLM(**self.model_dump(warnings=False), token=token)
+
+    @property
+    def model_name(self) -> str:
+        """What most of LangChain calls `model`."""
+        return str(self.model)
+
+    def with_options(self, **changes: Any) -> Self:  # noqa: ANN401  (checked by the core)
+        """Return a sibling with other options and the same weights; see `F2LLM.with_options`."""
+        encoder = self.encoder.with_options(**changes)
+        return super().model_copy(update={**changes, "encoder": encoder})
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Copy as pydantic does, but in step with the encoder."""
+        return self.with_options(**(update or {}))
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Embed passages for an index; errors as in `F2LLM.encode_document`."""
+        return list(self.encoder.encode_document(check_texts(texts)).tolist())
+
+    def embed_query(self, text: str, **options: Unpack[_QueryOptions]) -> list[float]:
+        """Embed a search query, if need be with other options for this one call."""
+        return list(self.encoder.with_options(**options).encode_query(check_text(text)).tolist())
+
+    async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Like `embed_documents`, without blocking the event loop."""
+        return list((await self.encoder.aencode_document(check_texts(texts))).tolist())
+
+    async def aembed_query(self, text: str, **options: Unpack[_QueryOptions]) -> list[float]:
+        """Like `embed_query`, without blocking the event loop."""
+        row = await self.encoder.with_options(**options).aencode_query(check_text(text))
+        return list(row.tolist())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self), **self.model_dump()), ()  # no weights and no token
+
+    @classmethod
+    def is_lc_serializable(cls) -> bool:
+        """Let `langchain_core.load` take this class."""
+        return True
+
+    @property
+    def lc_secrets(self) -> dict[str, str]:
+        """The token is serialised as the name of an environment variable."""
+        return {"token": "HF_TOKEN"}
+
+    @property
+    def lc_attributes(self) -> dict[str, Any]:
+        """As resolved: `"80M"` means other vectors once another revision is pinned."""
+        return {"model": self.encoder.model, "revision": self.encoder.revision}

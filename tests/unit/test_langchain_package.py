@@ -1,0 +1,110 @@
+"""The package around `F2LLMEmbeddings`: thin, complete, and in step with the core."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+import langchain_f2llm
+from f2llm_core import F2LLM
+from langchain_f2llm import F2LLMEmbeddings
+
+SOURCE = Path(langchain_f2llm.__file__).parent
+CORE = inspect.signature(F2LLM).parameters
+
+#: A value for every option of the core that is not its default.
+OTHER_VALUES = {
+    "model": "0.6B",
+    "revision": "main",
+    "dimensions": 128,
+    "task": "code",
+    "instruction": "Find it.",
+    "document_instruction": "Represent it.",
+    "max_length": 99,
+    "on_truncate": "error",
+    "backend": "sentence-transformers",
+    "device": "cpu",
+    "dtype": "float32",
+    "max_batch_tokens": 77,
+    "local_files_only": True,
+    "token": "hf_secret",
+}
+
+
+def test_imports():
+    assert sorted(langchain_f2llm.__all__) == ["F2LLMEmbeddings", "__version__"]
+    assert all(hasattr(langchain_f2llm, name) for name in langchain_f2llm.__all__)
+    assert re.fullmatch(r"\d+\.\d+\.\d+.*", langchain_f2llm.__version__)
+
+
+def test_is_typed():
+    assert (SOURCE / "py.typed").is_file()
+
+
+def test_is_thin():
+    lines = [line for file in SOURCE.rglob("*.py") for line in file.read_text("utf-8").splitlines()]
+    assert 0 < len(lines) <= 150
+
+
+def test_fields_are_the_options_of_the_core():
+    assert list(F2LLMEmbeddings.model_fields) == list(CORE) == list(OTHER_VALUES)
+
+
+def test_defaults_are_those_of_the_core(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("F2LLM_MODEL", raising=False)
+    fields = F2LLMEmbeddings.model_fields
+    defaults = {name: fields[name].get_default(call_default_factory=True) for name in fields}
+    assert defaults == {name: parameter.default for name, parameter in CORE.items()}
+
+
+def test_no_option_is_missing_among_the_values():
+    assert all(CORE[name].default != value for name, value in OTHER_VALUES.items())
+
+
+@pytest.mark.parametrize("name", CORE)
+def test_every_option_reaches_the_core(name: str, monkeypatch: pytest.MonkeyPatch):
+    received: dict[str, Any] = {}
+    monkeypatch.setattr(
+        "langchain_f2llm.embeddings.F2LLM", lambda **options: received.update(options)
+    )
+    F2LLMEmbeddings(**{name: OTHER_VALUES[name]})
+    expected = {key: parameter.default for key, parameter in CORE.items()}
+    assert received == expected | {name: OTHER_VALUES[name]}
+
+
+@pytest.mark.parametrize("name", sorted(CORE.keys() - {"token"}))
+def test_every_option_of_an_encoder_is_taken_over(name: str):
+    encoder = F2LLM(**{"model": "80M", name: OTHER_VALUES[name]})
+    assert getattr(F2LLMEmbeddings.from_encoder(encoder), name) == OTHER_VALUES[name]
+
+
+def test_a_secret_is_unwrapped_for_the_core(monkeypatch: pytest.MonkeyPatch):
+    received: dict[str, Any] = {}
+    monkeypatch.setattr(
+        "langchain_f2llm.embeddings.F2LLM", lambda **options: received.update(options)
+    )
+    F2LLMEmbeddings(token=SecretStr("hf_secret"))
+    assert received["token"] == "hf_secret"
+
+
+def test_docstring_has_the_sections_that_langchain_readers_expect():
+    sections = re.findall(r"^    (\w[\w ]+):$", F2LLMEmbeddings.__doc__ or "", re.MULTILINE)
+    assert sections == [
+        "Setup",
+        "Key init args",
+        "Instantiate",
+        "Embed single text",
+        "Embed multiple texts",
+        "Async",
+    ]
+
+
+@pytest.mark.parametrize("option", CORE)
+def test_every_option_is_in_the_readme(option: str):
+    readme = (SOURCE.parents[1] / "README.md").read_text("utf-8")
+    assert f"| `{option}` |" in readme
