@@ -1,0 +1,142 @@
+"""`F2LLMEmbedding`: LlamaIndex's names and types for `f2llm_core.F2LLM`, which does the work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from inspect import signature
+from typing import TYPE_CHECKING, Any
+
+from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding, mean_agg
+from pydantic import ConfigDict, Field, PrivateAttr, SecretStr
+
+from f2llm_core import DEFAULT_MODEL, F2LLM, ConfigurationError
+from f2llm_core.inputs import OnTruncate, check_text, check_texts
+from f2llm_core.options import DEFAULT_MAX_BATCH_TOKENS, BackendName, DTypeName
+
+_WORDS = {"instruction": "query_instruction", "document_instruction": "text_instruction"}
+#: The core's options by name, in LlamaIndex's words.
+_OPTIONS = {o: _WORDS.get(o, o) for o in signature(F2LLM).parameters} | {"model": "model_name"}
+_NO_CACHE = "embeddings_cache gives queries the vectors of equal documents; cache in a pipeline."
+
+
+class F2LLMEmbedding(BaseEmbedding):
+    """F2LLM-v2 embedding models in LlamaIndex: queries with their instruction, texts unaltered.
+
+        Settings.embed_model = F2LLMEmbedding(model_name="80M", dimensions=256)
+        retriever = VectorStoreIndex.from_documents(documents).as_retriever()
+
+    Options are those of `f2llm_core.F2LLM`, fixed once made. `model_name` (or `model`) is its
+    `model`, `query_instruction` its `instruction`, `text_instruction` its `document_instruction`.
+
+    Raises:
+        ConfigurationError: An option with a wrong value, or an `embeddings_cache`.
+        ModelError: `model_name` names nothing that could be a model.
+    """
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)  # it could be a token
+    # What decides a vector is in to_dict, which an IngestionPipeline hashes; the rest is excluded.
+    model_name: str = Field(default=DEFAULT_MODEL, frozen=True)
+    revision: str | None = Field(default=None, frozen=True)
+    dimensions: int | None = Field(default=None, frozen=True)
+    task: str | None = Field(default=None, frozen=True)
+    query_instruction: str | None = Field(default=None, frozen=True)
+    text_instruction: str | None = Field(default=None, frozen=True)
+    max_length: int | None = Field(default=None, frozen=True)
+    on_truncate: OnTruncate = Field(default="warn", frozen=True)
+    backend: BackendName = Field(default="local", frozen=True)
+    dtype: DTypeName = Field(default="auto", frozen=True)
+    device: str | None = Field(default=None, frozen=True, exclude=True)
+    max_batch_tokens: int = Field(default=DEFAULT_MAX_BATCH_TOKENS, frozen=True, exclude=True)
+    local_files_only: bool = Field(default=False, frozen=True, exclude=True)
+    token: SecretStr | None = Field(default=None, frozen=True, exclude=True, repr=False)
+    embed_batch_size: int = Field(default=512, gt=0, le=2048, exclude=True)
+    num_workers: int | None = Field(default=None, exclude=True)
+    embeddings_cache: Any | None = Field(default=None, frozen=True, exclude=True)
+    _encoder: F2LLM = PrivateAttr()
+    if not TYPE_CHECKING:  # type checkers derive a better signature from the fields
+
+        def __init__(self, model_name: Any = DEFAULT_MODEL, **options: Any) -> None:  # noqa: ANN401
+            if model_name == DEFAULT_MODEL:
+                model_name = options.pop("model", model_name)
+            given = {core: options.pop(ours) for core, ours in _OPTIONS.items() if ours in options}
+            if isinstance(token := given.get("token"), SecretStr):
+                given["token"] = token.get_secret_value()
+            wraps = isinstance(model_name, F2LLM)
+            encoder = model_name.with_options(**given) if wraps else F2LLM(model_name, **given)
+            if options.get("embeddings_cache") is not None:
+                raise ConfigurationError(_NO_CACHE)
+            # As resolved: "80M" means other vectors once another revision is pinned.
+            config = encoder.config | {"model": encoder.model, "revision": encoder.revision}
+            super().__init__(token=token, **{_OPTIONS[k]: v for k, v in config.items()}, **options)
+            self._encoder = encoder
+
+    @classmethod
+    def from_encoder(cls, encoder: F2LLM, **options: Any) -> F2LLMEmbedding:  # noqa: ANN401
+        """Wrap a core encoder, sharing its weights; `options` are any but those of loading."""
+        return cls(**(options | {"model_name": encoder}))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the configuration only: no weights, which are loaded again, and no token."""
+        sizes = {"embed_batch_size": self.embed_batch_size, "num_workers": self.num_workers}
+        return partial(type(self).from_encoder, self._encoder, **sizes), ()
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Name of the class in what LlamaIndex serialises."""
+        return "F2LLMEmbedding"
+
+    def _get_query_embedding(self, query: str) -> Embedding:
+        return list(self._encoder.encode_query(check_text(query)).tolist())
+
+    async def _aget_query_embedding(self, query: str) -> Embedding:
+        return list((await self._encoder.aencode_query(check_text(query))).tolist())
+
+    def _get_text_embedding(self, text: str) -> Embedding:
+        return list(self._encoder.encode_document(check_text(text)).tolist())
+
+    async def _aget_text_embedding(self, text: str) -> Embedding:
+        return list((await self._encoder.aencode_document(check_text(text))).tolist())
+
+    def _get_text_embeddings(self, texts: list[str]) -> list[Embedding]:
+        return list(self._encoder.encode_document(check_texts(texts)).tolist())
+
+    async def _aget_text_embeddings(self, texts: list[str]) -> list[Embedding]:
+        return list((await self._encoder.aencode_document(check_texts(texts))).tolist())
+
+    def get_text_embedding_batch(self, texts: list[str], *args: Any, **kw: Any) -> list[Embedding]:  # noqa: ANN401
+        """Embed texts in windows of `embed_batch_size`; all are checked before the first."""
+        return super().get_text_embedding_batch(check_texts(texts), *args, **kw)
+
+    async def aget_text_embedding_batch(self, texts: list[str], *args: Any, **kw: Any) -> list[Any]:  # noqa: ANN401
+        """Like `get_text_embedding_batch`, without blocking the event loop."""
+        return await super().aget_text_embedding_batch(check_texts(texts), *args, **kw)
+
+    def get_agg_embedding_from_queries(
+        self, queries: list[str], agg_fn: Callable[..., Embedding] | None = None
+    ) -> Embedding:
+        """Embed queries together and aggregate their vectors, by default to their mean."""
+        return (agg_fn or mean_agg)(self._as(_Queries).get_text_embedding_batch(queries))
+
+    async def aget_agg_embedding_from_queries(
+        self, queries: list[str], agg_fn: Callable[..., Embedding] | None = None
+    ) -> Embedding:
+        """Like `get_agg_embedding_from_queries`, without blocking the event loop."""
+        return (agg_fn or mean_agg)(await self._as(_Queries).aget_text_embedding_batch(queries))
+
+    def model_copy(self, *, update: Any = None, deep: bool = False) -> F2LLMEmbedding:  # noqa: ANN401
+        """Pydantic's copy, with an encoder that agrees to the `update` and shares its weights."""
+        return self._as(type(self), **(update or {}))
+
+    def _as(self, kind: type[F2LLMEmbedding], **options: Any) -> F2LLMEmbedding:  # noqa: ANN401
+        own = {n: getattr(self, n) for n in BaseEmbedding.model_fields if n != "model_name"}
+        return kind.from_encoder(self._encoder, **(own | options))
+
+
+class _Queries(F2LLMEmbedding):
+    # Queries as texts, for which alone LlamaIndex has batches with their events and rate limit.
+    def _get_text_embeddings(self, texts: list[str]) -> list[Embedding]:
+        return list(self._encoder.encode_query(check_texts(texts)).tolist())
+
+    async def _aget_text_embeddings(self, texts: list[str]) -> list[Embedding]:
+        return list((await self._encoder.aencode_query(check_texts(texts))).tolist())

@@ -1,0 +1,176 @@
+"""The package around `F2LLMEmbedding`: thin, complete, and in step with the core."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import llama_index
+import pytest
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.ingestion.pipeline import get_transformation_hash
+from llama_index.core.schema import TextNode
+from pydantic import SecretStr
+
+import f2llm_core
+import llama_index.embeddings.f2llm as package
+from f2llm_core import F2LLM
+from llama_index.embeddings.f2llm import F2LLMEmbedding, base
+
+SOURCE = Path(package.__file__).parent
+CORE = inspect.signature(F2LLM).parameters
+WORDS = {
+    "model": "model_name",
+    "instruction": "query_instruction",
+    "document_instruction": "text_instruction",
+}
+
+#: A value for every option of the core that is not its default.
+OTHER_VALUES = {
+    "model": "0.6B",
+    "revision": "main",
+    "dimensions": 128,
+    "task": "code",
+    "instruction": "Find it.",
+    "document_instruction": "Represent it.",
+    "max_length": 99,
+    "on_truncate": "error",
+    "backend": "sentence-transformers",
+    "device": "cpu",
+    "dtype": "float32",
+    "max_batch_tokens": 77,
+    "local_files_only": True,
+    "token": "hf_secret",
+}
+
+#: What decides vectors, or that there are none, changes the ingestion hash …
+HASHED = (
+    "model",
+    "revision",
+    "dimensions",
+    "task",
+    "instruction",
+    "document_instruction",
+    "max_length",
+    "on_truncate",
+    "backend",
+    "dtype",
+)
+#: … and nothing else does.
+NOT_HASHED = {
+    "device": "cpu",
+    "max_batch_tokens": 77,
+    "local_files_only": True,
+    "token": "hf_secret",
+    "embed_batch_size": 3,
+    "num_workers": 4,
+    "rate_limiter": object(),
+}
+
+
+def ours(option: str) -> str:
+    return WORDS.get(option, option)
+
+
+def test_public_names():
+    assert package.__all__ == sorted(package.__all__) == ["F2LLMEmbedding", "__version__"]
+    assert all(hasattr(package, name) for name in package.__all__)
+
+
+def test_version():
+    assert package.__version__ == version("llama-index-embeddings-f2llm") == f2llm_core.__version__
+    assert re.fullmatch(r"\d+\.\d+\.\d+.*", package.__version__)
+
+
+def test_base_class():
+    """LlamaIndex's own convention for testing integrations."""
+    assert BaseEmbedding.__name__ in [base.__name__ for base in F2LLMEmbedding.__mro__]
+
+
+def test_class_name():
+    assert F2LLMEmbedding.class_name() == "F2LLMEmbedding"
+    assert F2LLMEmbedding().to_dict()["class_name"] == "F2LLMEmbedding"
+
+
+def test_is_typed_and_leaves_the_namespaces_alone():
+    assert (SOURCE / "py.typed").is_file()
+    above = [SOURCE.parent, SOURCE.parent.parent]
+    assert [folder.name for folder in above] == ["embeddings", "llama_index"]
+    assert [file for folder in above for file in folder.glob("*.*")] == []
+    assert not hasattr(llama_index, "__file__") or llama_index.__file__ is None
+
+
+def test_is_thin():
+    lines = [line for file in SOURCE.rglob("*.py") for line in file.read_text("utf-8").splitlines()]
+    assert 50 < len(lines) <= 150
+
+
+def test_every_option_of_the_core_is_a_field():
+    assert list(OTHER_VALUES) == list(CORE)
+    own = F2LLMEmbedding.model_fields.keys() - BaseEmbedding.model_fields.keys()
+    assert own | {"model_name"} == {ours(option) for option in CORE}
+
+
+@pytest.mark.parametrize("option", CORE)
+def test_defaults_are_those_of_the_core(option: str):
+    assert F2LLMEmbedding.model_fields[ours(option)].default == CORE[option].default
+
+
+@pytest.mark.parametrize("option", CORE)
+def test_options_are_in_the_signature(option: str):
+    assert ours(option) in inspect.signature(F2LLMEmbedding).parameters
+
+
+@pytest.mark.parametrize("option", CORE)
+def test_every_option_is_forwarded(option: str, monkeypatch: pytest.MonkeyPatch):
+    seen: dict[str, Any] = {}
+
+    class Spy(F2LLM):
+        def __init__(self, model: str, **options: Any) -> None:
+            seen.update(options, model=model)
+            super().__init__(model, **options)
+
+    monkeypatch.setattr(base, "F2LLM", Spy)
+    assert OTHER_VALUES[option] != CORE[option].default
+    embedding = F2LLMEmbedding(**{ours(option): OTHER_VALUES[option]})
+    assert seen[option] == OTHER_VALUES[option]
+    assert set(seen) <= {option, "model"}
+    stored = getattr(embedding, ours(option))
+    if option == "token":
+        assert stored == SecretStr("hf_secret")
+    else:
+        assert stored == {"model": "codefuse-ai/F2LLM-v2-0.6B"}.get(option, OTHER_VALUES[option])
+
+
+def ingestion_hash(**options: Any) -> str:
+    return get_transformation_hash([TextNode(text="a")], F2LLMEmbedding(**options))
+
+
+class TestIngestionHash:
+    def test_covers_every_option(self):
+        base_fields = {"callback_manager", "embeddings_cache"}
+        known = {ours(option) for option in HASHED} | NOT_HASHED.keys() | base_fields
+        assert known == F2LLMEmbedding.model_fields.keys()
+
+    def test_is_stable(self):
+        assert ingestion_hash() == ingestion_hash()
+
+    @pytest.mark.parametrize("option", HASHED)
+    def test_changes_with_what_decides_vectors(self, option: str):
+        assert ingestion_hash(**{ours(option): OTHER_VALUES[option]}) != ingestion_hash()
+
+    @pytest.mark.parametrize("field", NOT_HASHED)
+    def test_does_not_change_with(self, field: str):
+        assert ingestion_hash(**{field: NOT_HASHED[field]}) == ingestion_hash()
+
+    @pytest.mark.parametrize("name", ["80M", "80m", "codefuse-ai/F2LLM-v2-80M"])
+    def test_is_of_the_model_and_not_of_its_name(self, name: str):
+        assert ingestion_hash(model_name=name) == ingestion_hash()
+
+    def test_holds_the_pinned_revision(self):
+        pinned = F2LLMEmbedding().to_dict()["revision"]
+        assert re.fullmatch("[0-9a-f]{40}", pinned)
+        assert ingestion_hash(revision=pinned) == ingestion_hash()
