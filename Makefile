@@ -4,6 +4,9 @@
 PYTHON ?= python3
 run := .venv/bin/
 
+# Threads that wait should sleep: on a machine shared with others, spinning makes torch many times slower.
+export OMP_WAIT_POLICY ?= PASSIVE
+
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
 
@@ -22,7 +25,7 @@ check: install ## Lint, format, spelling and types
 	$(run)ruff check .
 	$(run)ruff format --check .
 	$(run)codespell
-	$(run)mypy packages tools examples
+	$(run)mypy packages tools examples benchmarks
 
 format: install ## Format the code and mend what can be mended
 	$(run)ruff format .

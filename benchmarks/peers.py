@@ -170,7 +170,8 @@ class Yardstick:
         from transformers import Qwen3Model
 
         self._tokenizer = Tokenizer(folder, read_config(folder / "config.json"))
-        self._model = Qwen3Model.from_pretrained(folder, dtype=torch.float32).eval()
+        self._model: Any = Qwen3Model.from_pretrained(folder, dtype=torch.float32)
+        self._model.eval()
 
     def query(self) -> Vector:
         """Return the right vector of the query, unit length, full width."""
@@ -182,8 +183,8 @@ class Yardstick:
 
     @torch.inference_mode()
     def _embed(self, text: str) -> Vector:
-        [ids] = self._tokenizer.encode([text])
-        ids = self._tokenizer.finish(ids, max_length=8192)
+        [tokens] = self._tokenizer.encode([text])
+        ids = self._tokenizer.finish(tokens, max_length=8192)
         row = self._model(torch.tensor([ids])).last_hidden_state[0, -1].numpy()
         vector: Vector = row / np.linalg.norm(row)
         return vector

@@ -130,7 +130,16 @@ class TestOptions:
 
     def test_max_length_beyond_the_model_is_refused(self, checkpoint):
         with pytest.raises(ConfigurationError, match="4096 positions"):
-            F2LLM(checkpoint, max_length=4097).encode_query("a")
+            F2LLM(checkpoint, max_length=4097)
+
+    @pytest.mark.parametrize("option", ["instruction", "document_instruction"])
+    def test_an_instruction_that_is_no_valid_unicode_is_refused(self, checkpoint, option):
+        with pytest.raises(ConfigurationError, match=f"{option}=.*lone surrogate"):
+            F2LLM(checkpoint, **{option: "a\ud800"})
+
+    def test_a_token_that_is_no_text_is_refused_without_showing_it(self):
+        with pytest.raises(ConfigurationError, match=r"token: expected str or None\.$"):
+            F2LLM("80M", token=12345)
 
     def test_siblings_share_the_weights_and_leave_the_original_alone(self, encoder):
         sibling = encoder.with_options(instruction="Find it.", dimensions=8)

@@ -46,7 +46,7 @@ def test_the_eos_is_last_and_there_is_exactly_one(tokenizer, max_length):
 def test_the_eos_survives_around_the_limit(tokenizer, tokens):
     [ids] = tokenizer.encode(["1" * (tokens - 1)])
     finished = tokenizer.finish(ids, 10)
-    assert finished == [*ids[:9], tokenizer.eos_id]
+    assert finished == (*ids[:9], tokenizer.eos_id)
 
 
 @pytest.mark.parametrize("place", ["{}", "{} after", "before {}", "in {} between", "{}{}"])

@@ -107,7 +107,10 @@ class F2LLM:
         )
         self._source = identify(model, revision)
         self._backend = make_backend(self._source, self._load_options)
-        if self._source.spec or self._source.folder:  # else the width is known once downloaded
+        # What a hub repository's files say is checked once they are there.
+        if self._source.folder:
+            _ = self.max_length
+        if self._source.folder or self._source.spec:
             warn_if_untrained(self.dimensions, self.width)
 
     @property
@@ -291,7 +294,9 @@ class F2LLM:
         if not batch:
             return np.empty((0, self.dimensions), dtype=np.float32)
         prompts = [prompt + text for text in batch]
-        rows = self._backend.encode(prompts, max_length=self.max_length, observer=observer)
+        rows = self._backend.encode(
+            prompts, prefix=prompt, max_length=self.max_length, observer=observer
+        )
         return truncate(rows, self.dimensions)
 
     def _iter_blocks(

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
-from f2llm_core.errors import ConfigurationError
-from f2llm_core.inputs import OnTruncate
+from f2llm_core.errors import ConfigurationError, InputError
+from f2llm_core.inputs import OnTruncate, check_text
 from f2llm_core.instructions import find_task
 from f2llm_core.matryoshka import check_dimensions
 
@@ -46,6 +46,9 @@ class LoadOptions:
         _check_choice("backend", self.backend, get_args(BackendName))
         _check_choice("dtype", self.dtype, get_args(DTypeName))
         _check_positive("max_batch_tokens", self.max_batch_tokens)
+        if self.token is not None and not isinstance(self.token, str):
+            msg = "token: expected str or None."  # its value is shown nowhere
+            raise ConfigurationError(msg)
         _check_type("revision", self.revision, str, None)
         _check_type("device", self.device, str, None)
         _check_type("local_files_only", self.local_files_only, bool)
@@ -71,8 +74,8 @@ class EncodeOptions:
             object.__setattr__(self, "dimensions", check_dimensions(self.dimensions))
         if self.task is not None:
             find_task(self.task)
-        _check_type("instruction", self.instruction, str, None)
-        _check_type("document_instruction", self.document_instruction, str, None)
+        _check_instruction("instruction", self.instruction)
+        _check_instruction("document_instruction", self.document_instruction)
         if self.max_length is not None:
             _check_positive("max_length", self.max_length)
         _check_choice("on_truncate", self.on_truncate, get_args(OnTruncate))
@@ -95,3 +98,12 @@ def _check_type(name: str, value: object, *allowed: type | None) -> None:
         names = " or ".join("None" if kind is None else kind.__name__ for kind in allowed)
         msg = f"{name}={value!r}: expected {names}."
         raise ConfigurationError(msg)
+
+
+def _check_instruction(name: str, value: str | None) -> None:
+    _check_type(name, value, str, None)
+    try:
+        check_text(value or "")
+    except InputError as error:
+        msg = f"{name}={value!a}: {error}"
+        raise ConfigurationError(msg) from None

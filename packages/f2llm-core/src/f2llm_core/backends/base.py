@@ -37,16 +37,22 @@ class Backend(Protocol):
     def prompts(self) -> Prompts:
         """The checkpoint's own prompts."""
 
-    def encode(self, prompts: Sequence[str], *, max_length: int, observer: Observer) -> Vectors:
+    def encode(
+        self, prompts: Sequence[str], *, prefix: str, max_length: int, observer: Observer
+    ) -> Vectors:
         """Embed whole prompts.
 
         Args:
             prompts: Texts with their instruction already in front; never altered.
+            prefix: What all of them start with, possibly nothing: a backend may compute it once.
             max_length: Tokens kept per prompt, EOS included; the tail is dropped, EOS stays last.
             observer: Told of the lengths before, and of the progress during, the computation.
 
         Returns:
             Shape `(len(prompts), width)`, float32, row i for prompt i, not necessarily normalised.
+
+        Raises:
+            ConfigurationError: `max_length` leaves no room after the prefix.
         """
 
     def count_tokens(self, prompts: Sequence[str]) -> list[int]:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -15,17 +15,39 @@ from f2llm_core.engine.config import Qwen3Config, read_config
 from f2llm_core.engine.hub import ModelSource, fetch
 from f2llm_core.engine.packing import plan_batches
 from f2llm_core.engine.tokenizer import Tokenizer
-from f2llm_core.errors import ModelLoadError
+from f2llm_core.errors import ConfigurationError, ModelLoadError
 from f2llm_core.instructions import Prompts
 from f2llm_core.matryoshka import Vectors
 from f2llm_core.options import LoadOptions
+
+_KEPT_PREFIXES = 64  # instructions in use at once; a few hundred kilobytes each at the 80M size
+
+
+class Prefix(Protocol):
+    """The start of many sequences, computed once."""
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """Its tokens."""
 
 
 class Engine(Protocol):
     """A loaded model."""
 
-    def forward(self, sequences: Sequence[Sequence[int]]) -> Vectors:
-        """Return `(len(sequences), width)` float32 rows for EOS-terminated token ids."""
+    def forward(
+        self,
+        sequences: Sequence[Sequence[int]],
+        prefix: Any = None,  # noqa: ANN401  (each engine's own)
+    ) -> Vectors:
+        """Return `(len(sequences), width)` float32 rows for EOS-terminated token ids.
+
+        Args:
+            sequences: Token ids; without those of the prefix, if there is one.
+            prefix: What stands before every sequence, from `prefix`.
+        """
+
+    def prefix(self, ids: Sequence[int]) -> Prefix | None:
+        """Compute a common start once; None where the engine cannot."""
 
 
 class LocalBackend:
@@ -49,6 +71,7 @@ class LocalBackend:
         self._options = options
         self._loading = threading.RLock()
         self._running = threading.Lock()
+        self._prefixes: dict[tuple[int, ...], Prefix | None] = {}
         if source.folder is not None:
             _ = self._config  # a wrong folder is better said now than with the first text
 
@@ -112,23 +135,84 @@ class LocalBackend:
         with self._loading:
             _ = self._tokenizer, self._engine
 
-    def encode(self, prompts: Sequence[str], *, max_length: int, observer: Observer) -> Vectors:
+    def encode(
+        self, prompts: Sequence[str], *, prefix: str, max_length: int, observer: Observer
+    ) -> Vectors:
         """Embed whole prompts; see `Backend.encode`."""
         self.load()
-        tokenizer = self._tokenizer
-        ids = tokenizer.encode(prompts)
+        ids = self._tokenizer.encode(prompts)
         observer.tokenized([len(i) + 1 for i in ids])
-        sequences = [tokenizer.finish(i, max_length) for i in ids]
+        shared = self._shared(prefix, max_length)
+        places: dict[tuple[int, ...], list[int]] = {}  # equal texts are embedded once
+        for index, tokens in enumerate(ids):
+            places.setdefault(self._tokenizer.finish(tokens, max_length), []).append(index)
+
         rows = np.empty((len(prompts), self.width), dtype=np.float32)
-        lengths = [len(sequence) for sequence in sequences]
-        for batch in plan_batches(lengths, self._options.max_batch_tokens):
-            with self._running:
-                rows[batch] = self._engine.forward([sequences[i] for i in batch])
-            observer.embedded(len(batch))
+        for before, sequences in _by_prefix(list(places), shared):
+            skip = len(before.ids) if before else 0
+            lengths = [len(sequence) - skip for sequence in sequences]
+            for batch in plan_batches(lengths, self._options.max_batch_tokens):
+                chosen = [sequences[i] for i in batch]
+                for sequence, row in zip(chosen, self._run(chosen, before), strict=True):
+                    rows[places[sequence]] = row
+                observer.embedded(sum(len(places[sequence]) for sequence in chosen))
         return rows
+
+    def _run(self, sequences: list[tuple[int, ...]], before: Prefix | None) -> Vectors:
+        """Run one batch, in halves if memory runs out; forward passes take turns."""
+        skip = len(before.ids) if before else 0
+        try:
+            with self._running:
+                return self._engine.forward([s[skip:] for s in sequences], before)
+        except RuntimeError as error:
+            if len(sequences) == 1 or not _is_out_of_memory(error):
+                raise
+        middle = len(sequences) // 2
+        halves = (sequences[:middle], sequences[middle:])
+        return np.concatenate([self._run(half, before) for half in halves])
+
+    def _shared(self, prefix: str, max_length: int) -> Prefix | None:
+        """Return the computed start that prompts of this prefix have in common, if any."""
+        # The last space merges with the word that follows it, so it is no token of the prefix.
+        [tokens] = self._tokenizer.encode([prefix.rstrip(" ")])
+        if tokens and len(tokens) + 1 >= max_length:
+            msg = (
+                f"max_length={max_length} leaves no room for text after the instruction, which "
+                f"takes {len(tokens)} tokens: {prefix!r}."
+            )
+            raise ConfigurationError(msg)
+        key = tuple(tokens)
+        if key and key not in self._prefixes:
+            with self._running:
+                if len(self._prefixes) >= _KEPT_PREFIXES:
+                    self._prefixes.clear()
+                self._prefixes[key] = self._engine.prefix(tokens)
+        return self._prefixes.get(key)
 
     def count_tokens(self, prompts: Sequence[str]) -> list[int]:
         """Return the untruncated token count of every prompt, EOS included."""
         with self._loading:
             tokenizer = self._tokenizer
         return [len(ids) + 1 for ids in tokenizer.encode(prompts)]
+
+
+def _by_prefix(
+    sequences: list[tuple[int, ...]], shared: Prefix | None
+) -> list[tuple[Prefix | None, list[tuple[int, ...]]]]:
+    """Split sequences into those that start with the tokens of `shared`, and the others.
+
+    Tokens can merge across the end of a prefix, so that a prompt need not start with its tokens.
+    """
+    if shared is None:
+        return [(None, sequences)]
+    size = len(shared.ids)
+    starts = [s[:size] == shared.ids and len(s) > size for s in sequences]
+    return [
+        (shared, [s for s, yes in zip(sequences, starts, strict=True) if yes]),
+        (None, [s for s, yes in zip(sequences, starts, strict=True) if not yes]),
+    ]
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """Tell torch's two ways to say it: a type on GPUs, a message on CPUs."""
+    return type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)

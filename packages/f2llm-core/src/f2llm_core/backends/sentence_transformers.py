@@ -49,8 +49,11 @@ class _PaddedEngine:
         self._model = model
         self._device = device
 
+    def prefix(self, ids: Sequence[int]) -> None:
+        """Compute every prompt in full, as the reference should."""
+
     @torch.inference_mode()
-    def forward(self, sequences: Sequence[Sequence[int]]) -> Vectors:
+    def forward(self, sequences: Sequence[Sequence[int]], prefix: None = None) -> Vectors:
         """Return `(N, width)` float32 rows; the padding id is arbitrary, since it is masked."""
         longest = max(map(len, sequences))
         ids = torch.zeros((len(sequences), longest), dtype=torch.int64)

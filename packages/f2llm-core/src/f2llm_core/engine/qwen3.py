@@ -12,14 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  (the name everybody reads)
 from torch import Tensor
 
+from f2llm_core.engine.attention import causal_attention, last_token_attention
 from f2llm_core.engine.config import Qwen3Config
+from f2llm_core.engine.linear import Linear, choose_linear
 from f2llm_core.matryoshka import Vectors
 
 
@@ -48,16 +49,34 @@ def expected_tensors(config: Qwen3Config) -> Iterator[tuple[str, tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """Weights of one decoder layer; projections that read the same input are fused."""
+    """One decoder layer; projections that read the same input are fused.
+
+    Gains of the norms stand apart from the weights: multiplied into bfloat16 they would be rounded.
+    """
 
     input_norm: Tensor  # (W,) float32
-    qkv: Tensor  # ((H + 2K) * D, W)
-    q_norm: Tensor  # (D,) float32
-    k_norm: Tensor  # (D,) float32
-    attention_out: Tensor  # (W, H * D)
+    query: Linear | None  # (H * D, W) in the last layer, where only last tokens ask
+    qkv: Linear  # ((H + 2K) * D, W), without the queries in the last layer
+    q_norm: Tensor  # (D,) float32, in rotary order
+    k_norm: Tensor  # (D,) float32, in rotary order
+    attention_out: Linear  # (W, H * D)
     mlp_norm: Tensor  # (W,) float32
-    gate_up: Tensor  # (2 * intermediate, W)
-    down: Tensor  # (W, intermediate)
+    gate: Linear  # (intermediate, W)
+    up: Linear  # (intermediate, W)
+    down: Linear  # (W, intermediate)
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """What tokens at the start of a sequence leave behind for those after them.
+
+    Attributes:
+        ids: The tokens.
+        keys_values: For each layer the rotated keys and the values, `(P, K, D)` each.
+    """
+
+    ids: tuple[int, ...]
+    keys_values: tuple[tuple[Tensor, Tensor], ...]
 
 
 class Qwen3Encoder:
@@ -82,117 +101,154 @@ class Qwen3Encoder:
         self.config = config
         self.device = device
         self.dtype = dtype
+        self.linear = choose_linear(device, dtype)
         self._embeddings = tensors["embed_tokens.weight"].to(device)  # gathered, so kept as stored
         self._layers = [self._layer(tensors, i) for i in range(config.layers)]
         self._final_norm = tensors["norm.weight"].to(device, torch.float32)
         exponents = torch.arange(0, config.head_dim, 2, dtype=torch.float32) / config.head_dim
-        self._inverse_frequencies = (config.rope_theta**-exponents).to(device)
+        self._frequencies = (config.rope_theta**-exponents).to(device)
 
     def _layer(self, tensors: Mapping[str, Tensor], index: int) -> _Layer:
+        head = self.config.head_dim
+
         def gain(name: str) -> Tensor:
             return tensors[f"layers.{index}.{name}.weight"].to(self.device, torch.float32)
 
-        def matrix(*names: str) -> Tensor:
-            parts = [tensors[f"layers.{index}.{name}.weight"] for name in names]
-            return torch.cat(parts).to(self.device, self.dtype)
+        def weight(name: str) -> Tensor:
+            return tensors[f"layers.{index}.{name}.weight"].to(self.device, self.dtype)
 
+        def rotary_order(x: Tensor) -> Tensor:
+            # Dimension i turns with i + D / 2. Side by side they are one complex number, and the
+            # turn is one multiplication; the order of dimensions is nothing to a dot product.
+            return x.view(-1, 2, head // 2, *x.shape[1:]).transpose(1, 2).reshape(x.shape)
+
+        query, key = (rotary_order(weight(f"self_attn.{name}_proj")) for name in "qk")
+        value = weight("self_attn.v_proj")
+        last = index == self.config.layers - 1
         return _Layer(
             input_norm=gain("input_layernorm"),
-            qkv=matrix("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
-            q_norm=gain("self_attn.q_norm"),
-            k_norm=gain("self_attn.k_norm"),
-            attention_out=matrix("self_attn.o_proj"),
+            query=self.linear(query) if last else None,
+            qkv=self.linear(torch.cat([key, value] if last else [query, key, value])),
+            q_norm=rotary_order(gain("self_attn.q_norm")),
+            k_norm=rotary_order(gain("self_attn.k_norm")),
+            attention_out=self.linear(weight("self_attn.o_proj")),
             mlp_norm=gain("post_attention_layernorm"),
-            gate_up=matrix("mlp.gate_proj", "mlp.up_proj"),
-            down=matrix("mlp.down_proj"),
+            gate=self.linear(weight("mlp.gate_proj")),
+            up=self.linear(weight("mlp.up_proj")),
+            down=self.linear(weight("mlp.down_proj")),
         )
 
     @torch.inference_mode()
-    def forward(self, sequences: Sequence[Sequence[int]]) -> Vectors:
+    def forward(self, sequences: Sequence[Sequence[int]], prefix: Prefix | None = None) -> Vectors:
         """Embed token sequences.
 
         Args:
             sequences: N non-empty sequences of token ids, each ending in the EOS. Equal lengths
                 standing together are attended to together.
+            prefix: Tokens, computed before, that stand before every sequence.
 
         Returns:
             Shape `(N, W)`, float32: the final-norm hidden state of each last token, not normalised.
         """
         lengths = [len(sequence) for sequence in sequences]
-        ids = torch.tensor(np.concatenate([np.asarray(s, dtype=np.int64) for s in sequences]))
-        rotary = self._rotary(lengths)
-
-        hidden = F.embedding(ids.to(self.device), self._embeddings).float()  # (T, W)
-        for layer in self._layers:
-            hidden = hidden + self._attention(layer, hidden, lengths, rotary)
-            hidden = hidden + self._mlp(layer, hidden)
-
+        hidden = self._embed(sequences)
+        rotary = self._rotary(lengths, len(prefix.ids) if prefix else 0)
         last = torch.tensor(np.cumsum(lengths) - 1, device=self.device)
-        rows = _rms_norm(hidden[last], self._final_norm, self.config.norm_eps)
+        for index, layer in enumerate(self._layers):
+            before = prefix.keys_values[index] if prefix else None
+            if layer.query is None:
+                query, key, value = self._heads(layer, hidden, rotary)
+                attended = causal_attention(query, key, value, lengths, before)
+            else:  # nobody reads what the last layer makes of other tokens than the last
+                query, key, value = self._last_heads(layer, hidden, rotary, last)
+                attended = last_token_attention(query, key, value, lengths, before)
+                hidden = hidden[last]
+            self._finish(layer, hidden, attended)
+        rows = _rms_norm(hidden, self._final_norm, self.config.norm_eps)
         result: Vectors = rows.cpu().numpy()
         return result
 
-    def _attention(
-        self, layer: _Layer, hidden: Tensor, lengths: list[int], rotary: tuple[Tensor, Tensor]
-    ) -> Tensor:
+    @torch.inference_mode()
+    def prefix(self, ids: Sequence[int]) -> Prefix:
+        """Compute what a common start of many sequences leaves behind for them.
+
+        Args:
+            ids: At least one token.
+        """
+        lengths = [len(ids)]
+        hidden = self._embed([ids])
+        rotary = self._rotary(lengths, 0)
+        kept = []
+        for layer in self._layers:
+            if layer.query is not None:
+                last = torch.tensor([len(ids) - 1], device=self.device)
+                _, key, value = self._last_heads(layer, hidden, rotary, last)
+                kept.append((key.clone(), value.clone()))
+                break
+            query, key, value = self._heads(layer, hidden, rotary)
+            kept.append((key.clone(), value.clone()))
+            self._finish(layer, hidden, causal_attention(query, key, value, lengths))
+        return Prefix(tuple(ids), tuple(kept))
+
+    def _embed(self, sequences: Sequence[Sequence[int]]) -> Tensor:
+        """Return the residual stream of packed sequences before the first layer, `(T, W)`."""
+        ids = torch.tensor(np.concatenate([np.asarray(s, dtype=np.int64) for s in sequences]))
+        return F.embedding(ids.to(self.device), self._embeddings).float()
+
+    def _heads(
+        self, layer: _Layer, hidden: Tensor, rotary: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return rotated queries `(T, H, D)`, rotated keys and values `(T, K, D)`."""
         config = self.config
         normed = _rms_norm(hidden, layer.input_norm, config.norm_eps).to(self.dtype)
-        heads = F.linear(normed, layer.qkv).float().view(len(hidden), -1, config.head_dim)
-        query, key, value = torch.split(
-            heads, [config.heads, config.kv_heads, config.kv_heads], dim=1
+        heads = layer.qkv(normed).view(len(hidden), -1, config.head_dim)
+        query = heads[:, : config.heads]
+        key = heads[:, config.heads : config.heads + config.kv_heads]
+        return (
+            self._rotate(query, layer.q_norm, rotary),
+            self._rotate(key, layer.k_norm, rotary),
+            heads[:, config.heads + config.kv_heads :],
         )
-        query = _rotate(_rms_norm(query, layer.q_norm, config.norm_eps), *rotary)
-        key = _rotate(_rms_norm(key, layer.k_norm, config.norm_eps), *rotary)
-        attended = _causal_attention(query, key, value, lengths)  # (T, H * D)
-        return F.linear(attended.to(self.dtype), layer.attention_out).float()
 
-    def _mlp(self, layer: _Layer, hidden: Tensor) -> Tensor:
+    def _last_heads(
+        self, layer: _Layer, hidden: Tensor, rotary: Tensor, last: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Like `_heads`, with queries of the last tokens only, `(N, H, D)`."""
+        assert layer.query is not None  # noqa: S101  (for the type checker)
+        config = self.config
+        normed = _rms_norm(hidden, layer.input_norm, config.norm_eps).to(self.dtype)
+        heads = layer.qkv(normed).view(len(hidden), -1, config.head_dim)
+        query = layer.query(normed[last]).view(len(last), -1, config.head_dim)
+        return (
+            self._rotate(query, layer.q_norm, rotary[last]),
+            self._rotate(heads[:, : config.kv_heads], layer.k_norm, rotary),
+            heads[:, config.kv_heads :],
+        )
+
+    def _finish(self, layer: _Layer, hidden: Tensor, attended: Tensor) -> None:
+        """Add what attention and feed-forward layer make of the residual stream to it."""
+        hidden += layer.attention_out(attended)
         normed = _rms_norm(hidden, layer.mlp_norm, self.config.norm_eps).to(self.dtype)
-        gate, up = F.linear(normed, layer.gate_up).chunk(2, dim=-1)
-        return F.linear(F.silu(gate) * up, layer.down).float()
+        hidden += layer.down(layer.up.times(normed, layer.gate.silu(normed)))
 
-    def _rotary(self, lengths: list[int]) -> tuple[Tensor, Tensor]:
-        """Return cosine and sine of every token's rotary angles, each `(T, 1, D / 2)`."""
-        longest = torch.arange(max(lengths), dtype=torch.float32, device=self.device)
-        angles = torch.outer(longest, self._inverse_frequencies)
-        per_token = torch.cat([angles[:length] for length in lengths]).unsqueeze(1)
-        return per_token.cos(), per_token.sin()
+    def _rotary(self, lengths: Sequence[int], offset: int) -> Tensor:
+        """Return the turn of every token's dimension pairs, complex `(T, 1, D / 2)`."""
+        positions = torch.arange(max(lengths), dtype=torch.float32, device=self.device) + offset
+        angles = torch.outer(positions, self._frequencies)
+        turns = torch.polar(torch.ones_like(angles), angles)
+        return torch.cat([turns[:length] for length in lengths]).unsqueeze(1)
+
+    def _rotate(self, heads: Tensor, gain: Tensor, rotary: Tensor) -> Tensor:
+        """Normalise each head of `(T, heads, D)` and turn it by its position; gives the dtype."""
+        head_dim, eps = self.config.head_dim, self.config.norm_eps
+        out = heads.float() if heads.dtype != torch.float32 else heads.contiguous()
+        mean_square = torch.linalg.vector_norm(out, dim=-1, keepdim=True).square_().div_(head_dim)
+        out = out.mul(mean_square.add_(eps).rsqrt_()).mul_(gain)
+        turned = torch.view_as_complex(out.view(*out.shape[:-1], -1, 2)).mul_(rotary)
+        return torch.view_as_real(turned).flatten(-2).to(self.dtype)
 
 
 def _rms_norm(x: Tensor, gain: Tensor, eps: float) -> Tensor:
-    """Normalise the last axis of float32 `x` to unit mean square, then scale by `gain`."""
-    return F.rms_norm(x, gain.shape, gain, eps)
-
-
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Apply the rotary embedding to `(T, heads, D)`: dimension i turns with i + D / 2."""
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
-
-
-def _causal_attention(query: Tensor, key: Tensor, value: Tensor, lengths: list[int]) -> Tensor:
-    """Attend within each packed sequence, to the token itself and those before it.
-
-    Args:
-        query: `(T, H, D)` float32.
-        key: `(T, K, D)` float32; each serves H / K query heads.
-        value: `(T, K, D)` float32.
-        lengths: Tokens of each sequence; runs of equal lengths are computed together.
-
-    Returns:
-        `(T, H * D)` float32.
-    """
-    out = torch.empty_like(query)
-    repeat = query.shape[1] // key.shape[1]
-    start = 0
-    for length, run in groupby(lengths):
-        stop = start + length * sum(1 for _ in run)
-        q, k, v = (
-            x[start:stop].view(-1, length, *x.shape[1:]).transpose(1, 2)
-            for x in (query, key, value)
-        )
-        k, v = k.repeat_interleave(repeat, dim=1), v.repeat_interleave(repeat, dim=1)
-        attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        out[start:stop] = attended.transpose(1, 2).flatten(0, 1)
-        start = stop
-    return out.flatten(1)
+    """Scale the last axis of float32 `x` to unit mean square, then by `gain`."""
+    mean_square = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1])
+    return x.mul(mean_square.add_(eps).rsqrt_()).mul_(gain)

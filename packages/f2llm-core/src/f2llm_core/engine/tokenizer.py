@@ -62,9 +62,9 @@ class Tokenizer:
         encodings = self._tokenizer.encode_batch_fast(list(prompts), add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
-    def finish(self, ids: list[int], max_length: int) -> list[int]:
+    def finish(self, ids: list[int], max_length: int) -> tuple[int, ...]:
         """Return the ids cut to the head and closed by the EOS: at most `max_length` ids."""
-        return [*ids[: max_length - 1], self.eos_id]
+        return (*ids[: max_length - 1], self.eos_id)
 
     def _find_eos(self, path: Path, config: Qwen3Config) -> int:
         appended = self._tokenizer.encode("", add_special_tokens=True).ids
