@@ -170,8 +170,7 @@ class Yardstick:
         from transformers import Qwen3Model
 
         self._tokenizer = Tokenizer(folder, read_config(folder / "config.json"))
-        self._model: Any = Qwen3Model.from_pretrained(folder, dtype=torch.float32)
-        self._model.eval()
+        self._model = Qwen3Model.from_pretrained(folder, dtype=torch.float32)
 
     def query(self) -> Vector:
         """Return the right vector of the query, unit length, full width."""

@@ -1,0 +1,47 @@
+import pytest
+import torch
+
+from f2llm_core.engine import linear
+from f2llm_core.engine.linear import OneDNNLinear, PlainLinear, choose_linear
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def _fresh_probe():
+    linear._onednn_works.cache_clear()
+    yield
+    linear._onednn_works.cache_clear()
+
+
+@pytest.mark.parametrize("kind", [PlainLinear, OneDNNLinear])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_products_are_right(kind, dtype):
+    if kind is OneDNNLinear and choose_linear(CPU, dtype) is not OneDNNLinear:
+        pytest.skip("this torch has no such operators")
+    x, weight, other = (torch.randn(s).to(dtype) for s in ((7, 48), (80, 48), (7, 80)))
+    product = x.double() @ weight.double().T
+    tolerance = 1e-4 if dtype == torch.float32 else 0.05
+    ours = kind(weight)
+    for result, expected in (
+        (ours(x), product),
+        (ours.silu(x), torch.nn.functional.silu(product)),
+        (ours.times(x, other.clone()), product * other.double()),
+    ):
+        assert result.dtype == dtype
+        torch.testing.assert_close(result.double(), expected, rtol=tolerance, atol=tolerance)
+
+
+def test_a_gpu_gets_the_plain_product():
+    assert choose_linear(torch.device("cuda"), torch.float32) is PlainLinear
+
+
+@pytest.mark.parametrize("broken", ["absent", "wrong"])
+def test_operators_that_are_absent_or_wrong_are_not_used(monkeypatch, broken):
+    def pointwise(self, x, activation):
+        if broken == "absent":
+            raise AttributeError("no such operator")
+        return torch.zeros(len(x), 96)
+
+    monkeypatch.setattr(OneDNNLinear, "_pointwise", pointwise)
+    assert choose_linear(CPU, torch.float32) is PlainLinear

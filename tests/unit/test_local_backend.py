@@ -1,0 +1,144 @@
+"""What the backend does around the forward pass; a recorder stands where the engine is used."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from texts import many_texts
+
+from f2llm_core import F2LLM, ConfigurationError
+
+
+@pytest.fixture
+def fresh(checkpoint):
+    """An encoder of its own, and the batches its engine was given: `[(sequences, prefix)]`."""
+    encoder = F2LLM(checkpoint, dtype="float32", max_batch_tokens=200)
+    encoder._backend.load()
+    engine = encoder._backend._engine
+    run, batches = engine.forward, []
+
+    def forward(sequences, prefix=None):
+        batches.append((list(sequences), prefix))
+        return run(sequences, prefix)
+
+    engine.forward = forward
+    return encoder, batches
+
+
+def test_equal_texts_are_embedded_once_and_all_get_their_row(fresh):
+    encoder, batches = fresh
+    texts = ["a", "b", "a", "c", "b", "a"]
+    rows = encoder.encode_document(texts)
+    assert sum(len(sequences) for sequences, _ in batches) == 3
+    np.testing.assert_array_equal(rows[0], rows[2])
+    np.testing.assert_allclose(rows, [encoder.encode_document(t) for t in texts], atol=1e-6)
+
+
+def test_the_instruction_is_computed_once(fresh, encoder):
+    ours, batches = fresh
+    made = []
+    prefix = ours._backend._engine.prefix
+    ours._backend._engine.prefix = lambda ids: made.append(ids) or prefix(ids)
+    for text in ("first", "second", "third"):
+        ours.encode_query(text)
+    assert len(made) == 1
+    for sequences, before in batches:
+        assert len(before.ids) > 10
+        assert len(sequences[0]) < 10
+
+
+def test_with_the_prefix_and_in_full_are_the_same(fresh, encoder):
+    ours, batches = fresh
+    texts = many_texts()
+    prompt = ours.prompts.query
+    in_full = ours.encode_document([prompt + text for text in texts])  # documents have no prefix
+    assert all(before is None for _, before in batches)
+    np.testing.assert_allclose(ours.encode_query(texts), in_full, atol=1e-5)
+
+
+def test_a_prompt_whose_tokens_merge_across_the_prefix_runs_in_full(fresh):
+    encoder, batches = fresh
+    merging = encoder.with_options(instruction="Given a questi")
+    merging._backend._prefixes.clear()
+    tokenizer = merging._backend._tokenizer
+    prefix, text = "Given a questi", "on, retrieve"
+    shared = merging._backend._shared(prefix, 8192)
+    [ids] = tokenizer.encode([prefix + text])
+    assert tuple(ids[: len(shared.ids)]) != shared.ids  # "question" is one token
+    batches.clear()
+
+    class Silent:
+        def tokenized(self, lengths):
+            pass
+
+        def embedded(self, count):
+            pass
+
+    backend = merging._backend
+    rows = backend.encode([prefix + text], prefix=prefix, max_length=8192, observer=Silent())
+    assert batches[-1][1] is None
+    full = backend.encode([prefix + text], prefix="", max_length=8192, observer=Silent())
+    np.testing.assert_array_equal(rows, full)
+
+
+def test_an_instruction_that_leaves_no_room_is_refused(checkpoint):
+    encoder = F2LLM(checkpoint, max_length=12)
+    with pytest.raises(ConfigurationError, match=r"max_length=12 leaves no room .* tokens: 'Inst"):
+        encoder.encode_query("a")
+    assert encoder.encode_document("a").shape == (64,)
+
+
+@pytest.mark.parametrize("kind", ["cpu", "gpu"])
+def test_memory_that_runs_out_halves_the_batch(fresh, encoder, kind):
+    ours, batches = fresh
+    run = ours._backend._engine.forward
+
+    def forward(sequences, prefix=None):
+        if len(sequences) > 2:
+            if kind == "gpu":
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried …")
+        return run(sequences, prefix)
+
+    ours._backend._engine.forward = forward
+    texts = [f"text {i}" for i in range(17)]
+    np.testing.assert_allclose(
+        ours.encode_document(texts), encoder.encode_document(texts), atol=1e-5
+    )
+    assert max(len(sequences) for sequences, _ in batches) == 2
+
+
+def test_a_single_text_that_does_not_fit_is_an_error_and_the_next_call_works(fresh):
+    encoder, _ = fresh
+    engine = encoder._backend._engine
+    run = engine.forward
+
+    def forward(sequences, prefix=None):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    engine.forward = forward
+    with pytest.raises(RuntimeError, match="allocate"):
+        encoder.encode_document(["a", "b"])
+    engine.forward = run
+    assert encoder.encode_document(["a", "b"]).shape == (2, 64)
+
+
+def test_another_error_is_not_taken_for_memory(fresh):
+    encoder, _ = fresh
+    calls = []
+
+    def forward(sequences, prefix=None):
+        calls.append(1)
+        raise RuntimeError("something else")
+
+    encoder._backend._engine.forward = forward
+    with pytest.raises(RuntimeError, match="something else"):
+        encoder.encode_document(["a", "b"])
+    assert len(calls) == 1
+
+
+def test_progress_counts_every_text_once(fresh, capsys):
+    encoder, _ = fresh
+    encoder.encode_document(["a", "a", "b"], show_progress=True)
+    assert "3/3" in capsys.readouterr().err
