@@ -21,6 +21,7 @@ from torch import Tensor
 from f2llm_core.engine.attention import causal_attention, last_token_attention
 from f2llm_core.engine.config import Qwen3Config
 from f2llm_core.engine.linear import Linear, choose_linear
+from f2llm_core.errors import ModelLoadError
 from f2llm_core.matryoshka import Vectors
 
 
@@ -193,6 +194,12 @@ class Qwen3Encoder:
     def _embed(self, sequences: Sequence[Sequence[int]]) -> Tensor:
         """Return the residual stream of packed sequences before the first layer, `(T, W)`."""
         ids = torch.tensor(np.concatenate([np.asarray(s, dtype=np.int64) for s in sequences]))
+        if ids.max() >= self.config.vocab_size:
+            msg = (
+                f"The tokenizer gave token {int(ids.max())}, but the model's table has "
+                f"{self.config.vocab_size} rows: tokenizer and weights are not of one model."
+            )
+            raise ModelLoadError(msg)
         return F.embedding(ids.to(self.device), self._embeddings).float()
 
     def _heads(
