@@ -58,8 +58,7 @@ class _Layer:
     input_norm: Tensor  # (W,) float32
     query: Linear | None  # (H * D, W) in the last layer, where only last tokens ask
     qkv: Linear  # ((H + 2K) * D, W), without the queries in the last layer
-    q_norm: Tensor  # (D,) float32, in rotary order
-    k_norm: Tensor  # (D,) float32, in rotary order
+    head_norm: Tensor  # (H + K, D) float32, gains of query and key heads in rotary order
     attention_out: Linear  # (W, H * D)
     mlp_norm: Tensor  # (W,) float32
     gate: Linear  # (intermediate, W)
@@ -110,7 +109,7 @@ class Qwen3Encoder:
         self._frequencies = (config.rope_theta**-exponents).to(device)
 
     def _layer(self, tensors: Mapping[str, Tensor], index: int) -> _Layer:
-        head = self.config.head_dim
+        config, head = self.config, self.config.head_dim
 
         def gain(name: str) -> Tensor:
             return tensors[f"layers.{index}.{name}.weight"].to(self.device, torch.float32)
@@ -123,15 +122,19 @@ class Qwen3Encoder:
             # turn is one multiplication; the order of dimensions is nothing to a dot product.
             return x.view(-1, 2, head // 2, *x.shape[1:]).transpose(1, 2).reshape(x.shape)
 
+        def head_gain(name: str, heads: int) -> Tensor:
+            return rotary_order(gain(f"self_attn.{name}_norm")).expand(heads, -1)
+
         query, key = (rotary_order(weight(f"self_attn.{name}_proj")) for name in "qk")
         value = weight("self_attn.v_proj")
-        last = index == self.config.layers - 1
+        last = index == config.layers - 1
         return _Layer(
             input_norm=gain("input_layernorm"),
             query=self.linear(query) if last else None,
             qkv=self.linear(torch.cat([key, value] if last else [query, key, value])),
-            q_norm=rotary_order(gain("self_attn.q_norm")),
-            k_norm=rotary_order(gain("self_attn.k_norm")),
+            head_norm=torch.cat(
+                [head_gain("q", self.config.heads), head_gain("k", self.config.kv_heads)]
+            ),
             attention_out=self.linear(weight("self_attn.o_proj")),
             mlp_norm=gain("post_attention_layernorm"),
             gate=self.linear(weight("mlp.gate_proj")),
@@ -206,30 +209,25 @@ class Qwen3Encoder:
         self, layer: _Layer, hidden: Tensor, rotary: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return rotated queries `(T, H, D)`, rotated keys and values `(T, K, D)`."""
-        config = self.config
-        normed = _rms_norm(hidden, layer.input_norm, config.norm_eps).to(self.dtype)
-        heads = layer.qkv(normed).view(len(hidden), -1, config.head_dim)
-        query = heads[:, : config.heads]
-        key = heads[:, config.heads : config.heads + config.kv_heads]
-        return (
-            self._rotate(query, layer.q_norm, rotary),
-            self._rotate(key, layer.k_norm, rotary),
-            heads[:, config.heads + config.kv_heads :],
-        )
+        asking, keeping = self.config.heads, self.config.kv_heads
+        normed = _rms_norm(hidden, layer.input_norm, self.config.norm_eps).to(self.dtype)
+        heads = layer.qkv(normed).view(len(hidden), -1, self.config.head_dim)
+        turned = self._rotate(heads[:, : asking + keeping], layer.head_norm, rotary)
+        return turned[:, :asking], turned[:, asking:], heads[:, asking + keeping :]
 
     def _last_heads(
         self, layer: _Layer, hidden: Tensor, rotary: Tensor, last: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Like `_heads`, with queries of the last tokens only, `(N, H, D)`."""
         assert layer.query is not None  # noqa: S101  (for the type checker)
-        config = self.config
-        normed = _rms_norm(hidden, layer.input_norm, config.norm_eps).to(self.dtype)
-        heads = layer.qkv(normed).view(len(hidden), -1, config.head_dim)
-        query = layer.query(normed[last]).view(len(last), -1, config.head_dim)
+        asking, keeping = self.config.heads, self.config.kv_heads
+        normed = _rms_norm(hidden, layer.input_norm, self.config.norm_eps).to(self.dtype)
+        query = layer.query(normed[last]).view(len(last), asking, -1)
+        heads = layer.qkv(normed).view(len(hidden), 2 * keeping, -1)
         return (
-            self._rotate(query, layer.q_norm, rotary[last]),
-            self._rotate(heads[:, : config.kv_heads], layer.k_norm, rotary),
-            heads[:, config.kv_heads :],
+            self._rotate(query, layer.head_norm[:asking], rotary[last]),
+            self._rotate(heads[:, :keeping], layer.head_norm[asking:], rotary),
+            heads[:, keeping:],
         )
 
     def _finish(self, layer: _Layer, hidden: Tensor, attended: Tensor) -> None:
@@ -246,16 +244,19 @@ class Qwen3Encoder:
         return torch.cat([turns[:length] for length in lengths]).unsqueeze(1)
 
     def _rotate(self, heads: Tensor, gain: Tensor, rotary: Tensor) -> Tensor:
-        """Normalise each head of `(T, heads, D)` and turn it by its position; gives the dtype."""
-        head_dim, eps = self.config.head_dim, self.config.norm_eps
-        out = heads.float() if heads.dtype != torch.float32 else heads.contiguous()
-        mean_square = torch.linalg.vector_norm(out, dim=-1, keepdim=True).square_().div_(head_dim)
-        out = out.mul(mean_square.add_(eps).rsqrt_()).mul_(gain)
-        turned = torch.view_as_complex(out.view(*out.shape[:-1], -1, 2)).mul_(rotary)
-        return torch.view_as_real(turned).flatten(-2).to(self.dtype)
+        """Normalise each head of `(T, heads, D)` and turn it by its position; may work in place."""
+        exact = heads.float()
+        exact.mul_(_inverse_rms(exact, self.config.norm_eps)).mul_(gain)
+        torch.view_as_complex(exact.view(*exact.shape[:-1], -1, 2)).mul_(rotary)
+        return exact.to(self.dtype)
+
+
+def _inverse_rms(x: Tensor, eps: float) -> Tensor:
+    """Return one over the root of the mean square of the last axis of float32 `x`, kept."""
+    norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return norm.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
 
 
 def _rms_norm(x: Tensor, gain: Tensor, eps: float) -> Tensor:
     """Scale the last axis of float32 `x` to unit mean square, then by `gain`."""
-    mean_square = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1])
-    return x.mul(mean_square.add_(eps).rsqrt_()).mul_(gain)
+    return x.mul(_inverse_rms(x, eps)).mul_(gain)
