@@ -247,7 +247,7 @@ def _norm(vector: Any) -> Cell:  # noqa: ANN401
 
 
 def _round_trip(peer: Integration, embedder: Any) -> Cell:  # noqa: ANN401
-    if peer.round_trip is None:
+    if peer.round_trip is None or not getattr(embedder, "lc_serializable", True):
         return Cell(None, "–")
     try:
         again = peer.round_trip(embedder)

@@ -39,10 +39,8 @@ def load_encoder(model: str | None, dimensions: int | None, say: Callable[[str],
         if not DEMO_MODEL.is_dir():
             msg = f"{error} Nor is there a demo model in {DEMO_MODEL}."
             raise DemoError(msg) from error
-    say(
-        f"{DEFAULT_MODEL} is not cached and the hub cannot be reached: the small demo model "
-        f"{DEMO_MODEL.name} is used instead."
-    )
+        reason = str(error).partition(". ")[0]
+    say(f"{reason}: the small demo model {DEMO_MODEL.name} is used instead.")
     return _loaded(str(DEMO_MODEL), dimensions)
 
 

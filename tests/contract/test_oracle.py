@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
-from texts import many_texts
+from texts import SCRIPTS, many_texts
 
 from f2llm_core import F2LLM, truncate
 from f2llm_core.models import trained_dimensions
@@ -60,6 +60,7 @@ def worst_cosine(a, b):
 
 def test_there_are_enough_texts():
     assert len(TEXTS) >= 200
+    assert len(SCRIPTS) >= 20
 
 
 @pytest.mark.parametrize("side", ["query", "document"])
@@ -91,12 +92,17 @@ def test_equal_around_the_length_limit(folder, oracle, ours, extra):
         "2" * (limit - 1 + extra),
     ]  # single digits are single tokens
     assert ours.count_tokens(texts) == [limit + extra] * 2
+    prompt = ours.count_tokens("1", side="query")[0] - 2
     before, oracle.max_seq_length = oracle.max_seq_length, limit
     try:
         expected = oracle.encode_document(texts)
+        oracle.max_seq_length = prompt + limit
+        expected_queries = oracle.encode_query(texts)
     finally:
         oracle.max_seq_length = before
     assert worst_cosine(short.encode_document(texts), expected) >= EXACT
+    longer = short.with_options(max_length=prompt + limit)
+    assert worst_cosine(longer.encode_query(texts), expected_queries) >= EXACT
 
 
 def test_equal_for_a_symmetric_task(ours, oracle):

@@ -519,7 +519,7 @@ def test_without_the_hub_the_demo_model_is_used_and_named(
     persist = tmp_path / "index"
     code, out, err = run(capsys, "--persist", persist, "--documents", notes)
     assert (code, err) == (0, "")
-    assert f"{DEFAULT_MODEL} is not cached and the hub cannot be reached" in out
+    assert f"{DEFAULT_MODEL} is not in the local cache and it could not be downloaded" in out
     assert f"the small demo model {checkpoint.name} is used instead" in out
     assert f"Model: {checkpoint.name}" in out
 

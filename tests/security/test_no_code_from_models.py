@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import shutil
 
 import pytest
 
@@ -65,9 +64,10 @@ def test_custom_code_is_never_imported(tmp_path, backend):
     auto_map = {"AutoModel": "custom.M", "AutoConfig": "custom.M", "AutoTokenizer": "custom.M"}
     edit_json(folder / "config.json", auto_map=auto_map, trust_remote_code=True)
     edit_json(folder / "tokenizer_config.json", auto_map=auto_map)
+    F2LLM(folder, backend=backend).encode_document("a")
     modules = '[{"idx": 0, "name": "0", "path": "", "type": "custom.M"}]'
     (folder / "modules.json").write_text(modules)
-    F2LLM(folder, backend=backend).encode_document("a")
+    with pytest.raises(ModelLoadError, match=r"custom\.M"):
+        F2LLM(folder, backend=backend).encode_document("a")
     assert not ran.exists()
     assert not list(folder.glob("__pycache__"))
-    shutil.rmtree(folder)

@@ -42,7 +42,9 @@ def test_another_architecture_is_refused(tmp_path, field, value):
         read_config(folder / "config.json")
 
 
-@pytest.mark.parametrize("value", [..., None, 0, -1, "64", 1.5, True])
+@pytest.mark.parametrize(
+    "value", [..., None, 0, -1, "64", 1.5, True, float("inf"), float("nan"), 10**400, [64]]
+)
 @pytest.mark.parametrize("field", ["hidden_size", "num_hidden_layers", "vocab_size"])
 def test_an_impossible_number_is_named(tmp_path, field, value):
     folder = copy_model(tmp_path / "m", **{field: value})
@@ -57,7 +59,15 @@ def test_heads_must_share_the_key_value_heads_evenly(tmp_path):
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b"[]", b"null", b"\xff\xfe", b"version https://git-lfs.github.com/spec/v1\n"],
+    [
+        b"",
+        b"[" * 100_000,
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff\xfe",
+        b"version https://git-lfs.github.com/spec/v1\n",
+    ],
 )
 def test_a_file_that_is_no_json_object_is_named(tmp_path, content):
     folder = copy_model(tmp_path / "m")

@@ -4,6 +4,7 @@ import inspect
 import json
 import pickle
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ from f2llm_core import (
     TruncationWarning,
     UntrainedDimensionWarning,
 )
+from f2llm_core.engine import weights
+from f2llm_core.testing import tiny_checkpoint
 from langchain_f2llm import F2LLMEmbeddings
 
 QUERY = "Instruct: Given a question, retrieve passages that can help answer the question.\nQuery: "
@@ -137,9 +140,14 @@ class TestOptions:
         with pytest.raises(ConfigurationError, match=f"{option}=.*lone surrogate"):
             F2LLM(checkpoint, **{option: "a\ud800"})
 
-    def test_a_token_that_is_no_text_is_refused_without_showing_it(self):
-        with pytest.raises(ConfigurationError, match=r"token: expected str or None\.$"):
-            F2LLM("80M", token=12345)
+    @pytest.mark.parametrize(
+        "token", [12345, "hf_secret\n", "hf secret", "hf_sécret", b"hf_secret"]
+    )
+    def test_what_can_be_no_token_is_refused_without_showing_it(self, token):
+        with pytest.raises(ConfigurationError, match="token: expected") as caught:
+            F2LLM("80M", token=token)
+        assert "12345" not in str(caught.value)
+        assert "cret" not in str(caught.value)
 
     def test_siblings_share_the_weights_and_leave_the_original_alone(self, encoder):
         sibling = encoder.with_options(instruction="Find it.", dimensions=8)
@@ -250,8 +258,9 @@ class TestStreams:
     def test_what_is_no_list_and_a_wrong_block_size_are_refused_at_once(self, encoder):
         with pytest.raises(InputError, match="Pass a list"):
             encoder.iter_documents("text")
-        with pytest.raises(ConfigurationError, match="block_size=0"):
-            encoder.iter_documents(["a"], block_size=0)
+        for wrong in (0, "5", 1.5, True):
+            with pytest.raises(ConfigurationError, match=f"block_size={wrong!r}"):
+                encoder.iter_documents(["a"], block_size=wrong)
 
 
 class TestInputs:
@@ -308,6 +317,36 @@ class TestItself:
         assert capsys.readouterr().err == ""
         encoder.encode_document(TEXTS, show_progress=True)
         assert f"{len(TEXTS)}/{len(TEXTS)}" in capsys.readouterr().err
+
+    def test_no_texts_need_no_model(self):
+        assert F2LLM("80M", local_files_only=True).encode_query([]).shape == (0, 320)
+
+    def test_a_relative_folder_survives_a_change_of_directory(
+        self, checkpoint, encoder, monkeypatch, tmp_path
+    ):
+        monkeypatch.chdir(checkpoint.parent)
+        relative = F2LLM(checkpoint.name, dtype="float32")
+        monkeypatch.chdir(tmp_path)
+        for again in (relative, pickle.loads(pickle.dumps(relative))):
+            np.testing.assert_array_equal(again.encode_query("a"), encoder.encode_query("a"))
+
+    def test_a_folder_overwritten_in_place_does_not_reach_a_loaded_model(self, tmp_path):
+        for dtype in ("float32", "bfloat16"):
+            folder = tiny_checkpoint(tmp_path / dtype, dtype=dtype)
+            loaded = F2LLM(folder, dtype=dtype)
+            before = loaded.encode_document(TEXTS)
+            (folder / "model.safetensors").write_bytes(b"")
+            np.testing.assert_array_equal(loaded.encode_document(TEXTS), before)
+
+    def test_the_first_call_may_come_from_many_threads(self, checkpoint, encoder, monkeypatch):
+        loads = []
+        read = weights.read_weights
+        monkeypatch.setattr(weights, "read_weights", lambda *a: loads.append(1) or read(*a))
+        fresh = F2LLM(checkpoint, dtype="float32")
+        with ThreadPoolExecutor(16) as pool:
+            rows = list(pool.map(fresh.encode_query, TEXTS * 2))
+        assert loads == [1]
+        np.testing.assert_allclose(rows, encoder.encode_query(TEXTS * 2), atol=1e-5)
 
     def test_what_the_hub_pins_is_visible(self, checkpoint):
         assert F2LLM("80M").model == "codefuse-ai/F2LLM-v2-80M"

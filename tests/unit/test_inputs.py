@@ -1,6 +1,7 @@
 import decimal
 import pathlib
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -57,7 +58,20 @@ def test_the_message_says_what_it_is_and_what_to_do():
 
 
 @pytest.mark.parametrize(
-    "container", ["text", b"text", {"a": "b"}, {"a"}, frozenset("a"), 3, None, object()]
+    "container",
+    [
+        "text",
+        b"text",
+        {"a": "b"},
+        {"a"},
+        frozenset("a"),
+        3,
+        None,
+        object(),
+        np.array("text"),
+        np.array([["a"], ["b"]]),
+        SimpleNamespace(columns=["a", "b"], __iter__=lambda: iter("ab")),  # a table, as in pandas
+    ],
 )
 def test_what_is_no_list_is_refused(container):
     with pytest.raises(InputError, match="Pass a list of texts"):

@@ -36,6 +36,52 @@ def test_every_preset_goes_where_its_kind_says(task):
     assert prompts.document == (prompts.query if task.symmetric else "")
 
 
+OFFICIAL = """\
+Given a question, retrieve passages that can help answer the question.
+Given a question, retrieve passages that answer the question.
+Given a question, retrieve the answer.
+Given a multi-hop question, retrieve passages that answer the question.
+Retrieve the most relevant code snippet for the given query.
+Retrieve the most relevant code snippet for the given code snippet.
+Retrieve the most relevant code summary for the given code snippet.
+Retrieve the most relevant code edit.
+Retrieve similar code to the given source code.
+Retrieve the most relevant sql code snippet for the given query.
+Retrieve the most relevant response for the given query.
+Given a claim, retrieve documents that support or refute the claim.
+Given a claim about climate change, retrieve documents that support or refute the claim.
+Given a scientific claim, retrieve passages that support or refute the claim.
+Given a claim, find documents that refute the claim.
+Given a question, retrieve questions that are semantically equivalent.
+Given a scientific paper title, retrieve paper abstracts that are cited by the given paper.
+Given a query, retrieve relevant entity descriptions.
+Given a financial question, retrieve passages that answer the question.
+Given a product name query, retrieve the corresponding product description.
+Given a news title, retrieve the original article.
+Given a summary, retrieve the original article.
+Retrieve relevant legal documents.
+Identify the most relevant statutes for the given situation.
+Retrieve semantically similar text.
+Retrieve translations of the following text.
+Classify the topic of the given text.
+Classify the topic of the given text.
+Retrieve semantically entailed text.
+Retrieve paraphrases of the given sentence.
+Retrieve duplicate questions from StackOverflow forum.
+Classify the sentiment of the given text.
+Given a user utterance as query, find the user intents.
+Classify the text into its language.
+Classify the given comments as either toxic or not toxic.
+Classify the given sentence as linguistically acceptable or not acceptable.
+Identify the topic or theme of the given news articles.
+Given a news summary, retrieve other semantically similar summaries.
+"""
+
+
+def test_every_preset_is_an_official_string_to_the_letter():
+    assert [task.instruction for task in TASKS.values()] == OFFICIAL.splitlines()
+
+
 def test_official_strings_of_the_type_defaults():
     assert TASKS["sts"].instruction == "Retrieve semantically similar text."
     assert TASKS["bitext"].instruction == "Retrieve translations of the following text."
@@ -50,6 +96,12 @@ def test_an_instruction_may_be_bare_or_the_whole_prompt_and_is_never_doubled():
     assert bare == choose(instruction="Instruct: Find the recipe.\nQuery: ")
     assert bare == choose(instruction="Instruct: Find the recipe.\nQuery:")
     assert bare == choose(instruction=bare.query)
+    for near in (
+        "Instruct:Find the recipe.\nQuery: ",
+        "Instruct: Find the recipe.",
+        " Instruct: Find the recipe.\n Query: \n",
+    ):
+        assert bare == choose(instruction=near)
     assert bare.query == "Instruct: Find the recipe.\nQuery: "
     assert bare.document == ""
 

@@ -126,10 +126,10 @@ class TestParity:
         assert actual == pytest.approx(mean)
 
     def test_options_reach_the_vectors(self, checkpoint: Path, encoder: F2LLM):
-        core = {"task": "sts", "dimensions": 32, "max_length": 24}
+        core = {"task": "sts", "dimensions": 32, "max_length": 50}
         adapter = F2LLMEmbedding(model_name=str(checkpoint), dtype="float32", **core)
         sibling = encoder.with_options(**core, on_truncate="ignore")
-        with pytest.warns(UserWarning, match="max_length=24"):
+        with pytest.warns(UserWarning, match="max_length=50"):
             assert_same(adapter.get_text_embedding(SENTENCE), sibling.encode_document(SENTENCE))
 
     def test_instructions(self, checkpoint: Path, calls: Calls):

@@ -72,8 +72,9 @@ def test_numpy_integers_are_integers():
 
 
 def test_an_array_of_another_shape_is_refused():
-    with pytest.raises(ConfigurationError, match="3 axes"):
-        truncate(ROWS[None], 16)
+    for array in (ROWS[None], np.empty(0), [1.0, 2.0, 3.0], np.float32(1)):
+        with pytest.raises(ConfigurationError, match=r"expected \(n, width\)"):
+            truncate(array)
 
 
 def test_an_untrained_width_warns_and_a_trained_one_does_not():

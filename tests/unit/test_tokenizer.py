@@ -145,8 +145,16 @@ def test_without_the_optional_files_there_are_no_prompts(tmp_path):
     assert (tokenizer.prompts.query, tokenizer.pad_id) == ("", None)
 
 
-def test_prompts_that_are_no_strings_are_refused(tmp_path):
+@pytest.mark.parametrize("pad", [3, ["a"], {"content": 3}, ""])
+def test_a_pad_token_that_is_no_text_is_none(tmp_path, pad):
     folder = copy_model(tmp_path / "m")
-    edit_json(folder / "config_sentence_transformers.json", prompts={"query": 3})
+    edit_json(folder / "tokenizer_config.json", pad_token=pad)
+    assert open_tokenizer(folder).pad_id is None
+
+
+@pytest.mark.parametrize("prompts", [{"query": 3}, {"query": None}, ["query"], "query", 3])
+def test_prompts_that_are_no_strings_are_refused(tmp_path, prompts):
+    folder = copy_model(tmp_path / "m")
+    edit_json(folder / "config_sentence_transformers.json", prompts=prompts)
     with pytest.raises(ModelLoadError, match="prompts must be strings"):
         open_tokenizer(folder)

@@ -70,6 +70,39 @@ def test_shards_give_the_same_vectors(tmp_path, encoder):
     ).all()
 
 
+def test_the_single_file_wins_over_a_stale_index(tmp_path, encoder):
+    folder = shard(copy_model(tmp_path / "m"))
+    wrong = {
+        name: -tensor
+        for path in folder.glob("model-*.safetensors")
+        for name, tensor in load_file(path).items()
+    }
+    right = {name: -tensor for name, tensor in wrong.items()}
+    for path in folder.glob("model-*.safetensors"):
+        save_file({name: wrong[name] for name in load_file(path)}, path)
+    save_file(right, folder / "model.safetensors")
+    vector = F2LLM(folder, dtype="float32").encode_document("a")
+    assert (vector == encoder.encode_document("a")).all()
+
+
+def test_both_styles_of_keys_in_one_file_are_refused(tmp_path):
+    def edit(tensors):
+        return tensors | {"model.norm.weight": tensors["norm.weight"] * -1}
+
+    folder = rewrite(copy_model(tmp_path / "m"), edit)
+    with pytest.raises(ModelLoadError, match=r"there twice: norm\.weight"):
+        read(folder)
+
+
+def test_the_reference_backend_is_as_strict(tmp_path):
+    def edit(tensors):
+        return {name: tensor for name, tensor in tensors.items() if "layers.1.mlp" not in name}
+
+    folder = rewrite(copy_model(tmp_path / "m"), edit)
+    with pytest.raises(ModelLoadError, match=r"missing: layers\.1\.mlp"):
+        F2LLM(folder, backend="sentence-transformers").encode_document("a")
+
+
 def test_an_unused_output_head_is_ignored(tmp_path):
     folder = rewrite(copy_model(tmp_path / "m"), lambda t: t | {"lm_head.weight": torch.zeros(1)})
     assert "lm_head.weight" not in read(folder)

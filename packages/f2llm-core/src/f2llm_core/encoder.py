@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import asdict, replace
 from functools import partial
 from itertools import islice
@@ -26,6 +26,7 @@ from f2llm_core.options import (
     DTypeName,
     EncodeOptions,
     LoadOptions,
+    check_positive,
 )
 from f2llm_core.progress import CallObserver
 
@@ -107,11 +108,7 @@ class F2LLM:
         )
         self._source = identify(model, revision)
         self._backend = make_backend(self._source, self._load_options)
-        # What a hub repository's files say is checked once they are there.
-        if self._source.folder:
-            _ = self.max_length
-        if self._source.folder or self._source.spec:
-            warn_if_untrained(self.dimensions, self.width)
+        self._check({"dimensions", "max_length"})
 
     @property
     def model(self) -> str:
@@ -125,9 +122,11 @@ class F2LLM:
 
     @property
     def config(self) -> dict[str, Any]:
-        """Keyword arguments that make this encoder again, as given; never holds the token."""
+        """Keyword arguments that make this encoder again, anywhere; never holds the token."""
         config = asdict(self._load_options) | asdict(self._options)
         del config["token"]
+        if self._source.folder:
+            config["model"] = self.model
         return config
 
     @property
@@ -184,8 +183,7 @@ class F2LLM:
         sibling._load_options = self._load_options
         sibling._backend = self._backend
         sibling._options = replace(self._options, **changes)
-        if "dimensions" in changes:
-            warn_if_untrained(sibling.dimensions, sibling.width)
+        sibling._check(changes)
         return sibling
 
     def encode_query(self, texts: str | Iterable[str], *, show_progress: bool = False) -> Vectors:
@@ -262,9 +260,7 @@ class F2LLM:
         Raises:
             InputError: A text that cannot be embedded; its index counts from the stream's start.
         """
-        if block_size < 1:
-            msg = f"block_size={block_size}: expected a positive integer."
-            raise ConfigurationError(msg)
+        check_positive("block_size", block_size)
         stream = enumerate(iterate_texts(texts))
         blocks = iter(lambda: [check_text(t, i) for i, t in islice(stream, block_size)], [])
         return self._iter_blocks(blocks, show_progress=show_progress)
@@ -286,14 +282,16 @@ class F2LLM:
     def _embed(self, texts: str | Iterable[str], side: Side, *, show_progress: bool) -> Vectors:
         single = isinstance(texts, str)
         batch = [check_text(texts)] if single else check_texts(texts)
+        if not batch:
+            return np.empty((0, self.dimensions), dtype=np.float32)
         with self._observe(show_progress=show_progress, total=len(batch)) as observer:
             vectors = self._vectors(batch, self.prompts.of(side), observer)
         return vectors[0] if single else vectors
 
     def _vectors(self, batch: list[str], prompt: str, observer: CallObserver) -> Vectors:
-        if not batch:
-            return np.empty((0, self.dimensions), dtype=np.float32)
         prompts = [prompt + text for text in batch]
+        if not (self._source.folder or self._source.spec):  # only now is the width known
+            warn_if_untrained(self.dimensions, self.width)
         rows = self._backend.encode(
             prompts, prefix=prompt, max_length=self.max_length, observer=observer
         )
@@ -306,6 +304,13 @@ class F2LLM:
             for block in blocks:
                 yield self._vectors(block, self.prompts.document, observer)
                 observer.offset += len(block)
+
+    def _check(self, given: Container[str]) -> None:
+        """Check options against the model as far as that needs no download."""
+        if "max_length" in given and self._source.folder:
+            _ = self.max_length
+        if "dimensions" in given and (self._source.folder or self._source.spec):
+            warn_if_untrained(self.dimensions, self.width)
 
     def _observe(self, *, show_progress: bool, total: int | None) -> CallObserver:
         report = TruncationReport(self.max_length, self._options.on_truncate)

@@ -91,7 +91,14 @@ class ContractWarning(F2LLMWarning):
     """The checkpoint departs from F2LLM-v2's text contract; what it declares is used."""
 
 
-_OURS = ("f2llm_core.", "langchain_f2llm.", "llama_index.embeddings.f2llm.")
+# functools and pydantic stand between the layers of these packages, never between them and a user.
+_OURS = (
+    "f2llm_core.",
+    "langchain_f2llm.",
+    "llama_index.embeddings.f2llm.",
+    "functools.",
+    "pydantic.",
+)
 
 
 def warn(message: str, category: type[F2LLMWarning]) -> None:

@@ -66,7 +66,9 @@ def iterate_texts(texts: object) -> Iterable[object]:
         msg = "Pass a list of texts, not a bare str, whose characters would be embedded: [text]."
         raise InputError(msg)
     unordered = (bytes, bytearray, memoryview, Mapping, AbstractSet)
-    if isinstance(texts, unordered) or not isinstance(texts, Iterable):
+    # A table iterates over the names of its columns, a 0-dimensional array not at all.
+    table_or_scalar = hasattr(texts, "columns") or getattr(texts, "ndim", 1) != 1
+    if isinstance(texts, unordered) or table_or_scalar or not isinstance(texts, Iterable):
         msg = f"Pass a list of texts, not {_describe(texts)}."
         raise InputError(msg)
     return texts

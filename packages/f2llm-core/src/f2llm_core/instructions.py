@@ -20,7 +20,9 @@ from f2llm_core.errors import ConfigurationError
 Side = Literal["query", "document"]
 
 _TEMPLATE = "Instruct: {instruction}\nQuery: "
-_FULL_PROMPT = re.compile(r"\AInstruct: (?P<instruction>.*)\nQuery: ?\Z", re.DOTALL)
+_FULL_PROMPT = re.compile(
+    r"\A\s*Instruct:\s*(?P<instruction>.*?)\s*(?:\n\s*Query:\s*)?\Z", re.DOTALL
+)
 
 
 @dataclass(frozen=True, slots=True)

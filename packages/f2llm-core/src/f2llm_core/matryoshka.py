@@ -68,8 +68,8 @@ def truncate(vectors: npt.ArrayLike, dimensions: int | None = None) -> Vectors:
         NonFiniteError: A row holds NaN or infinity, or is zero; names the rows.
     """
     array = np.asarray(vectors, dtype=np.float32)
-    if array.ndim not in {1, 2}:
-        msg = f"vectors has {array.ndim} axes; expected (n, width) or (width,)."
+    if array.ndim not in {1, 2} or array.shape[-1] < MIN_DIMENSIONS:
+        msg = f"vectors has shape {array.shape}; expected (n, width) or (width,), 8 or more wide."
         raise ConfigurationError(msg)
     dimensions = check_dimensions(dimensions, array.shape[-1])
     cut = np.atleast_2d(array)[:, :dimensions]

@@ -45,10 +45,10 @@ class LoadOptions:
     def __post_init__(self) -> None:
         _check_choice("backend", self.backend, get_args(BackendName))
         _check_choice("dtype", self.dtype, get_args(DTypeName))
-        _check_positive("max_batch_tokens", self.max_batch_tokens)
-        if self.token is not None and not isinstance(self.token, str):
-            msg = "token: expected str or None."  # its value is shown nowhere
-            raise ConfigurationError(msg)
+        check_positive("max_batch_tokens", self.max_batch_tokens)
+        if self.token is not None and not _is_token(self.token):
+            msg = "token: expected a str of printable ASCII, without spaces or line ends, or None."
+            raise ConfigurationError(msg)  # its value is shown nowhere
         _check_type("revision", self.revision, str, None)
         _check_type("device", self.device, str, None)
         _check_type("local_files_only", self.local_files_only, bool)
@@ -77,7 +77,7 @@ class EncodeOptions:
         _check_instruction("instruction", self.instruction)
         _check_instruction("document_instruction", self.document_instruction)
         if self.max_length is not None:
-            _check_positive("max_length", self.max_length)
+            check_positive("max_length", self.max_length)
         _check_choice("on_truncate", self.on_truncate, get_args(OnTruncate))
 
 
@@ -87,7 +87,8 @@ def _check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
         raise ConfigurationError(msg)
 
 
-def _check_positive(name: str, value: object) -> None:
+def check_positive(name: str, value: object) -> None:
+    """Raise `ConfigurationError` unless an option is an integer above zero (a bool is none)."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         msg = f"{name}={value!r}: expected a positive integer."
         raise ConfigurationError(msg)
@@ -107,3 +108,8 @@ def _check_instruction(name: str, value: str | None) -> None:
     except InputError as error:
         msg = f"{name}={value!a}: {error}"
         raise ConfigurationError(msg) from None
+
+
+def _is_token(value: object) -> bool:
+    """Tell what can stand in an HTTP header; errors about the rest would quote it."""
+    return isinstance(value, str) and value.isascii() and value.isprintable() and " " not in value

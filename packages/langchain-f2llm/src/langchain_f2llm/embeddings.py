@@ -15,7 +15,7 @@ from typing_extensions import Self, Unpack
 
 from f2llm_core import DEFAULT_MODEL, F2LLM
 from f2llm_core.inputs import OnTruncate, check_text, check_texts
-from f2llm_core.options import DEFAULT_MAX_BATCH_TOKENS, BackendName, DTypeName
+from f2llm_core.options import DEFAULT_MAX_BATCH_TOKENS, BackendName, DTypeName, EncodeOptions
 
 
 class _QueryOptions(TypedDict, total=False):
@@ -97,7 +97,8 @@ class F2LLMEmbeddings(Serializable, Embeddings):
     def with_options(self, **changes: Any) -> Self:  # noqa: ANN401  (checked by the core)
         """Return a sibling with other options and the same weights; see `F2LLM.with_options`."""
         encoder = self.encoder.with_options(**changes)
-        return super().model_copy(update={**changes, "encoder": encoder})
+        given = {name: encoder.config[name] for name in EncodeOptions.__dataclass_fields__}
+        return super().model_copy(update={**given, "encoder": encoder})
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Copy as pydantic does, but in step with the encoder."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from f2llm_core.backends.base import Observer
 from f2llm_core.engine.config import Qwen3Config, read_config
+from f2llm_core.engine.contract import check_modules
 from f2llm_core.engine.hub import ModelSource, fetch
 from f2llm_core.engine.packing import plan_batches
 from f2llm_core.engine.tokenizer import Tokenizer
@@ -20,7 +21,7 @@ from f2llm_core.instructions import Prompts
 from f2llm_core.matryoshka import Vectors
 from f2llm_core.options import LoadOptions
 
-_KEPT_PREFIXES = 64  # instructions in use at once; a few hundred kilobytes each at the 80M size
+_KEPT_PREFIX_TOKENS = 4096  # of all instructions kept; 32 kB a token at the 80M size in float32
 
 
 class Prefix(Protocol):
@@ -84,6 +85,7 @@ class LocalBackend:
     def _config(self) -> Qwen3Config:
         path = self._folder / "config.json"
         config = read_config(path)
+        check_modules(self._folder)
         spec = self._source.spec
         if spec is not None and (config.width, config.layers) != (spec.width, spec.layers):
             msg = (
@@ -149,8 +151,8 @@ class LocalBackend:
 
         rows = np.empty((len(prompts), self.width), dtype=np.float32)
         for before, sequences in _by_prefix(list(places), shared):
-            skip = len(before.ids) if before else 0
-            lengths = [len(sequence) - skip for sequence in sequences]
+            # A prefix is not computed again, but its keys and values are laid beside each sequence.
+            lengths = [len(sequence) for sequence in sequences]
             for batch in plan_batches(lengths, self._options.max_batch_tokens):
                 chosen = [sequences[i] for i in batch]
                 for sequence, row in zip(chosen, self._run(chosen, before), strict=True):
@@ -184,7 +186,7 @@ class LocalBackend:
         key = tuple(tokens)
         if key and key not in self._prefixes:
             with self._running:
-                if len(self._prefixes) >= _KEPT_PREFIXES:
+                if sum(map(len, self._prefixes)) + len(key) > _KEPT_PREFIX_TOKENS:
                     self._prefixes.clear()
                 self._prefixes[key] = self._engine.prefix(tokens)
         return self._prefixes.get(key)

@@ -15,6 +15,7 @@ import torch
 from f2llm_core.backends.local import Engine, LocalBackend
 from f2llm_core.engine.config import Qwen3Config
 from f2llm_core.engine.device import choose_device, choose_dtype
+from f2llm_core.engine.weights import read_weights
 from f2llm_core.errors import MissingExtraError
 from f2llm_core.matryoshka import Vectors
 from f2llm_core.options import LoadOptions
@@ -31,6 +32,7 @@ class SentenceTransformersBackend(LocalBackend):
             feature = "The sentence-transformers backend"
             raise MissingExtraError(feature, "sentence-transformers") from error
 
+        read_weights(folder, config)  # transformers would fill what is missing with random numbers
         device = choose_device(options.device)
         transformer = Transformer(
             str(folder),

@@ -9,6 +9,7 @@ from typing import Any
 
 from f2llm_core.errors import ModelLoadError
 
+_LARGEST = 2**40  # above any real number in a config.json; refuses infinity and NaN as well
 _DEFAULT_HEAD_DIM = 128  # transformers' Qwen3Config; never hidden_size / heads in this family
 
 
@@ -51,7 +52,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:  # ValueError covers bad JSON and bad UTF-8
+    except (OSError, ValueError, RecursionError) as error:  # bad JSON or UTF-8 is a ValueError
         msg = f"{path} is not readable as JSON ({error}). Download the file again."
         raise ModelLoadError(msg) from error
     if not isinstance(content, dict):
@@ -120,10 +121,10 @@ def _refuse_other_architectures(raw: dict[str, Any], path: Path) -> None:
 
 def _number(raw: dict[str, Any], key: str, path: Path) -> float:
     value = raw.get(key)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
-        msg = f"{path}: {key} is {value!r}, expected a positive number."
-        raise ModelLoadError(msg)
-    return float(value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= _LARGEST:
+        return float(value)
+    msg = f"{path}: {key} is {str(value)[:50]!r}, expected a positive number."
+    raise ModelLoadError(msg)
 
 
 def _positive(raw: dict[str, Any], key: str, path: Path) -> int:

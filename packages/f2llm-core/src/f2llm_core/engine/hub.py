@@ -67,18 +67,18 @@ def identify(model: str | Path, revision: str | None = None) -> ModelSource:
         raise ConfigurationError(msg)
     if isinstance(model, str) and (spec := find_model(model)):
         return ModelSource(spec.repo_id, spec, revision or spec.revision, None)
-    folder = Path(model).expanduser()
+    folder = Path(model).expanduser().absolute()  # weights are read later, perhaps elsewhere
     if folder.is_dir():
         if revision is not None:
             msg = f"revision={revision!r} cannot be used with the local folder {folder}."
             raise ConfigurationError(msg)
         check_files(folder)
-        return ModelSource(str(model), None, None, folder)
+        return ModelSource(str(folder), None, None, folder)
     if isinstance(model, str) and re.fullmatch(r"[\w.-]+/[\w.-]+", model) and model[0] != ".":
         return ModelSource(model, None, revision, None)
     msg = (
-        f"{str(model)!r} is no model: neither a released size ({', '.join(MODELS)}), nor an "
-        "existing folder, nor a hub id of the form 'owner/name'."
+        f"{str(model)!r} is no model: neither a released size ({', '.join(MODELS)}), nor a hub id "
+        f"of the form 'owner/name', nor is there a folder {folder}."
     )
     raise ModelNotFoundError(msg)
 
@@ -101,7 +101,6 @@ def fetch(source: ModelSource, *, local_files_only: bool, token: str | None) -> 
         ModelLoadError: The repository lacks the files of a model.
     """
     from huggingface_hub import constants
-    from huggingface_hub.errors import HfHubHTTPError
 
     if source.folder is not None:
         return source.folder
@@ -115,9 +114,13 @@ def fetch(source: ModelSource, *, local_files_only: bool, token: str | None) -> 
     try:
         folder = _download(source, token)
     except Exception as error:  # the hub client lets the errors of its HTTP library through
-        if cached is not None and not isinstance(error, HfHubHTTPError):
+        refusal = _refusal(error, source)
+        if refusal is not None:
+            raise ModelNotFoundError(refusal) from error
+        if cached is not None:
             return cached  # the hub did not answer; what it answered last still holds
-        raise ModelNotFoundError(_how_to_fetch(source, _reason(error))) from error
+        reason = f"it could not be downloaded ({_first_line(error, token)})"
+        raise ModelNotFoundError(_how_to_fetch(source, reason)) from error
     check_files(folder)
     return folder
 
@@ -129,12 +132,14 @@ def check_files(folder: Path) -> None:
         raise ModelLoadError(msg)
 
 
-def shard_names(folder: Path) -> list[str]:
-    """Return the names of the weight files that a folder's index lists.
+def weight_files(folder: Path) -> list[str]:
+    """Return the names of a folder's weight files: the single one, else those its index lists.
 
     Raises:
         ModelLoadError: The index is damaged, or names anything but safetensors files beside it.
     """
+    if (folder / SINGLE).is_file():
+        return [SINGLE]
     path = folder / INDEX
     shards = read_json(path).get("weight_map")
     if not isinstance(shards, dict) or not shards:
@@ -153,10 +158,8 @@ def _missing(folder: Path) -> str | None:
     for name in _REQUIRED:
         if not (folder / name).is_file():
             return f"{name} is missing."
-    if (folder / SINGLE).is_file():
-        return None
-    if (folder / INDEX).is_file():
-        absent = [name for name in shard_names(folder) if not (folder / name).is_file()]
+    if (folder / SINGLE).is_file() or (folder / INDEX).is_file():
+        absent = [name for name in weight_files(folder) if not (folder / name).is_file()]
         return f"{INDEX} names {absent[0]}, which is missing." if absent else None
     pickles = sorted(p.name for s in ("*.bin", "*.pt", "*.pth", "*.pkl") for p in folder.glob(s))
     if pickles:
@@ -172,12 +175,15 @@ def _cached(source: ModelSource) -> Path | None:
     from huggingface_hub import snapshot_download
 
     try:
-        folder = Path(
-            snapshot_download(source.name, revision=source.revision, local_files_only=True)
+        path = snapshot_download(
+            source.name,
+            revision=source.revision,
+            allow_patterns=list(FILES),  # or it misses the files that were never asked for
+            local_files_only=True,
         )
     except (OSError, ValueError):  # not cached (a FileNotFoundError), or no valid repository id
         return None
-    return None if _missing(folder) else folder
+    return None if _missing(Path(path)) else Path(path)
 
 
 def _download(source: ModelSource, token: str | None) -> Path:
@@ -185,11 +191,10 @@ def _download(source: ModelSource, token: str | None) -> Path:
 
     # Asked first, and with a timeout, which snapshot_download's own request does not have: behind a
     # firewall that drops packets it would wait for ever.
-    api = HfApi(token=token)
-    info = api.model_info(source.name, revision=source.revision, timeout=_HUB_TIMEOUT)
+    HfApi(token=token).model_info(source.name, revision=source.revision, timeout=_HUB_TIMEOUT)
     path = snapshot_download(
         source.name,
-        revision=info.sha,
+        revision=source.revision,
         allow_patterns=list(FILES),
         token=token,
         etag_timeout=_HUB_TIMEOUT,
@@ -197,9 +202,25 @@ def _download(source: ModelSource, token: str | None) -> Path:
     return Path(path)
 
 
-def _reason(error: Exception) -> str:
-    first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return f"could not be downloaded ({first_line.rstrip('.')})"
+def _refusal(error: Exception, source: ModelSource) -> str | None:
+    """Return what to say if the hub answered that it has no such thing for us, else None."""
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.GatedRepoError):
+        return f"The hub gives {source.name} to those who were granted access only: pass `token`."
+    if isinstance(error, errors.RevisionNotFoundError):
+        return f"{source.name} has no revision {source.revision!r}."
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return (
+            f"The hub knows no {source.name}, or keeps it private (pass `token`); nor is there "
+            f"a folder of that name in {Path.cwd()}."
+        )
+    return None
+
+
+def _first_line(error: Exception, token: str | None) -> str:
+    line = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    return line.replace(token, "***") if token else line
 
 
 def _how_to_fetch(source: ModelSource, reason: str) -> str:

@@ -102,20 +102,25 @@ class Qwen3Encoder:
         self.device = device
         self.dtype = dtype
         self.linear = choose_linear(device, dtype)
-        self._embeddings = tensors["embed_tokens.weight"].to(device)  # gathered, so kept as stored
+        # Rows are gathered from it, so it keeps the precision it is stored in.
+        self._embeddings = tensors["embed_tokens.weight"].to(device, copy=True)
         self._layers = [self._layer(tensors, i) for i in range(config.layers)]
-        self._final_norm = tensors["norm.weight"].to(device, torch.float32)
+        self._final_norm = tensors["norm.weight"].to(device, torch.float32, copy=True)
         exponents = torch.arange(0, config.head_dim, 2, dtype=torch.float32) / config.head_dim
         self._frequencies = (config.rope_theta**-exponents).to(device)
 
     def _layer(self, tensors: Mapping[str, Tensor], index: int) -> _Layer:
         config, head = self.config, self.config.head_dim
 
+        def own(name: str, dtype: torch.dtype) -> Tensor:
+            # Copied, so that a file overwritten in place cannot pull a mapping from under us.
+            return tensors[name].to(self.device, dtype, copy=True)
+
         def gain(name: str) -> Tensor:
-            return tensors[f"layers.{index}.{name}.weight"].to(self.device, torch.float32)
+            return own(f"layers.{index}.{name}.weight", torch.float32)
 
         def weight(name: str) -> Tensor:
-            return tensors[f"layers.{index}.{name}.weight"].to(self.device, self.dtype)
+            return own(f"layers.{index}.{name}.weight", self.dtype)
 
         def rotary_order(x: Tensor) -> Tensor:
             # Dimension i turns with i + D / 2. Side by side they are one complex number, and the
@@ -132,9 +137,7 @@ class Qwen3Encoder:
             input_norm=gain("input_layernorm"),
             query=self.linear(query) if last else None,
             qkv=self.linear(torch.cat([key, value] if last else [query, key, value])),
-            head_norm=torch.cat(
-                [head_gain("q", self.config.heads), head_gain("k", self.config.kv_heads)]
-            ),
+            head_norm=torch.cat([head_gain("q", config.heads), head_gain("k", config.kv_heads)]),
             attention_out=self.linear(weight("self_attn.o_proj")),
             mlp_norm=gain("post_attention_layernorm"),
             gate=self.linear(weight("mlp.gate_proj")),

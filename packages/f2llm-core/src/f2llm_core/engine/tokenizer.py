@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from tokenizers import Tokenizer as HFTokenizer
 
 from f2llm_core.engine.config import Qwen3Config, read_json
+from f2llm_core.engine.contract import read_prompts
 from f2llm_core.errors import ContractWarning, ModelLoadError, warn
-from f2llm_core.instructions import Prompts, format_prompt, parse_prompt
+from f2llm_core.instructions import format_prompt, parse_prompt
 
 #: What F2LLM-v2 ends and pads its texts with (its tokenizer.json and tokenizer_config.json).
 EOS_TOKEN = "<|im_end|>"  # noqa: S105  (a token, no password)
@@ -22,7 +22,8 @@ class Tokenizer:
 
     The EOS is not left to the tokenizer's post-processor, which some exports lack and which loses
     it when a list of ids is sliced. Strings such as `<|im_end|>` inside a text are plain text:
-    parsed as control tokens they would let a document choose its own pooled token.
+    parsed as control tokens they would let a document choose its own pooled token. (Added tokens
+    that the tokenizer does not mark as special, `<think>` for one, are ordinary vocabulary.)
     Safe to use from several threads: nothing is set after construction.
 
     Attributes:
@@ -54,7 +55,7 @@ class Tokenizer:
         self._check_vocabulary(path, config)
         self._tokenizer.encode_special_tokens = True
         self.pad_id = self._find_pad(folder)
-        self.prompts = _read_prompts(folder / "config_sentence_transformers.json")
+        self.prompts = read_prompts(folder)
         self._warn_of_departures(folder)
 
     def encode(self, prompts: Sequence[str]) -> list[list[int]]:
@@ -99,7 +100,9 @@ class Tokenizer:
         path = folder / "tokenizer_config.json"
         token = read_json(path).get("pad_token") if path.exists() else None
         content = token.get("content") if isinstance(token, dict) else token
-        pad: int | None = self._tokenizer.token_to_id(content) if content else None
+        pad: int | None = None
+        if isinstance(content, str):
+            pad = self._tokenizer.token_to_id(content)
         return pad
 
     def _warn_of_departures(self, folder: Path) -> None:
@@ -121,13 +124,3 @@ class Tokenizer:
                 f"{'; '.join(found)}.",
                 ContractWarning,
             )
-
-
-def _read_prompts(path: Path) -> Prompts:
-    """Return the declared prompts; without the file, none, as sentence-transformers does."""
-    prompts = read_json(path).get("prompts", {}) if path.exists() else {}
-    query, document = prompts.get("query", ""), prompts.get("document", "")
-    if not isinstance(query, str) or not isinstance(document, str):
-        msg = f"{path}: prompts must be strings, got {json.dumps(prompts)[:200]}."
-        raise ModelLoadError(msg)
-    return Prompts(query=query, document=document)

@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from f2llm_core.engine.config import Qwen3Config
-from f2llm_core.engine.hub import INDEX, SINGLE, check_files, shard_names
+from f2llm_core.engine.hub import check_files, weight_files
 from f2llm_core.engine.qwen3 import expected_tensors
 from f2llm_core.errors import ModelLoadError
 
@@ -34,12 +34,15 @@ def read_weights(folder: Path, config: Qwen3Config) -> dict[str, Tensor]:
     """
     found: dict[str, Tensor] = {}
     check_files(folder)
-    names = shard_names(folder) if (folder / INDEX).exists() else [SINGLE]
-    for file_name in names:
-        for name, tensor in _read_file(folder / file_name).items():
-            found[name.removeprefix("model.")] = tensor
+    twice = []
+    for file_name in weight_files(folder):
+        for stored, tensor in _read_file(folder / file_name).items():
+            name = stored.removeprefix("model.")
+            twice += [name] if name in found else []
+            found[name] = tensor
     expected = dict(expected_tensors(config))
     problems = [
+        *_summary("there twice", twice),
         *_summary("missing", sorted(expected.keys() - found.keys())),
         *_summary("unexpected", sorted(found.keys() - expected.keys() - _UNUSED)),
         *_summary(

@@ -56,9 +56,9 @@ class F2LLMEmbedding(BaseEmbedding):
     _encoder: F2LLM = PrivateAttr()
     if not TYPE_CHECKING:  # type checkers derive a better signature from the fields
 
-        def __init__(self, model_name: Any = DEFAULT_MODEL, **options: Any) -> None:  # noqa: ANN401
-            if model_name == DEFAULT_MODEL:
-                model_name = options.pop("model", model_name)
+        def __init__(self, model_name: Any = ..., **options: Any) -> None:  # noqa: ANN401
+            if model_name is ...:
+                model_name = options.pop("model", DEFAULT_MODEL)
             given = {core: options.pop(ours) for core, ours in _OPTIONS.items() if ours in options}
             if isinstance(token := given.get("token"), SecretStr):
                 given["token"] = token.get_secret_value()
