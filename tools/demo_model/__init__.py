@@ -1,0 +1,1 @@
+"""Tools that train, measure and export the demonstration model ``models/f2llm-demo``."""
