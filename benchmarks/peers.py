@@ -118,7 +118,7 @@ INTEGRATIONS = (
         _langchain_huggingface,
         lambda e: e.embed_query(QUERY),
         lambda e: e.embed_documents([DOCUMENT])[0],
-        _langchain_load,
+        None,
     ),
     Integration(
         "llama-index-embeddings-huggingface",
@@ -247,7 +247,7 @@ def _norm(vector: Any) -> Cell:  # noqa: ANN401
 
 
 def _round_trip(peer: Integration, embedder: Any) -> Cell:  # noqa: ANN401
-    if peer.round_trip is None or not getattr(embedder, "lc_serializable", True):
+    if peer.round_trip is None:
         return Cell(None, "–")
     try:
         again = peer.round_trip(embedder)
