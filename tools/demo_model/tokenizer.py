@@ -57,7 +57,7 @@ def train(texts: Iterator[str]) -> Tokenizer:
         ]
     )
     options = {"add_prefix_space": False, "trim_offsets": False, "use_regex": False}
-    tokenizer.decoder = decoders.ByteLevel(**options)  # type: ignore[call-arg]
+    tokenizer.decoder = decoders.ByteLevel(**options)
     trainer = trainers.BpeTrainer(
         vocab_size=VOCAB - len(SPECIALS),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
