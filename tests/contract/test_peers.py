@@ -2,40 +2,25 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import warnings
 from pathlib import Path
 
 import pytest
 
+from benchmarks import peers
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def load_peers():
-    spec = importlib.util.spec_from_file_location("peers", ROOT / "benchmarks" / "peers.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
-def peers():
-    import sys
-
-    module = sys.modules["peers"] = load_peers()  # its dataclasses look themselves up there
-    yield module
-    del sys.modules["peers"]
-
-
-@pytest.fixture(scope="module")
-def rows(peers, demo_model, tmp_path_factory):
+def rows(demo_model, tmp_path_factory):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the peers' own
         return peers.findings(demo_model, tmp_path_factory.mktemp("peers"))
 
 
-def test_ours_are_right_in_every_row(peers, rows):
+def test_ours_are_right_in_every_row(rows):
     ours = [i for i, peer in enumerate(peers.INTEGRATIONS) if "f2llm" in peer.name]
     assert len(ours) == 2
     assert len(rows) == 5
@@ -43,13 +28,13 @@ def test_ours_are_right_in_every_row(peers, rows):
         assert [cells[i].right for i in ours] == [True, True], name
 
 
-def test_every_row_is_a_real_difference(peers, rows):
+def test_every_row_is_a_real_difference(rows):
     peers_only = [i for i, peer in enumerate(peers.INTEGRATIONS) if "f2llm" not in peer.name]
     for name, cells in rows.items():
         assert False in {cells[i].right for i in peers_only}, name
 
 
-def test_the_readme_shows_this_table(peers, rows):
+def test_the_readme_shows_this_table(rows):
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     number = re.compile(r"\d+\.\d{3}")
     shown = [line for line in readme.splitlines() if line.startswith("| ") and "f2llm**" in line]

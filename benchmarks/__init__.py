@@ -1,0 +1,1 @@
+"""Measurements: `python -m benchmarks.run` is about speed, `benchmarks/peers.py` about behaviour."""
