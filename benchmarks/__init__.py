@@ -1,1 +1,1 @@
-"""Measurements: `python -m benchmarks.run` is about speed, `benchmarks/peers.py` about behaviour."""
+"""Measurements: `benchmarks/peers.py` is about behaviour, the rest about speed."""
