@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format constraints peers clean
+.PHONY: help install demo test check format constraints peers bench clean
 
 PYTHON ?= python3
 run := .venv/bin/
@@ -33,6 +33,9 @@ format: install ## Format the code and mend what can be mended
 
 peers: install ## Table: what the stock integrations do to the same checkpoint
 	$(run)python benchmarks/peers.py
+
+bench: install ## Measure speed, memory and cold start against the peers (minutes)
+	$(run)python -m benchmarks.run
 
 constraints: install ## Renew constraints.txt with the newest set that fits together
 	bash scripts/constraints.sh
