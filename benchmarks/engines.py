@@ -21,8 +21,8 @@ class Embedder(Protocol):
     """A loaded engine.
 
     Attributes:
-        dtype: Precision of its matrix products, `"float32"` or `"bfloat16"`; decides how near to
-            the reference its vectors must be.
+        dtype: Its precision, `"float32"`, `"bfloat16"` or `"int8"`; decides how near to the
+            reference its vectors must be.
     """
 
     dtype: str
@@ -161,6 +161,7 @@ _OV_MODULES = ("sentence_transformers", "optimum.intel", "openvino")
 _ENGINES = (
     Engine("f2llm-fp32", "**f2llm**", lambda f: _Ours(f, "float32"), ("f2llm_core",)),
     Engine("f2llm-bf16", "**f2llm**", lambda f: _Ours(f, "bfloat16"), ("f2llm_core",)),
+    Engine("f2llm-int8", "**f2llm**", lambda f: _Ours(f, "int8"), ("f2llm_core",)),
     Engine(
         REFERENCE,
         _ST,

@@ -23,14 +23,12 @@ class Panel:
         workload: Where the figure is found.
         figure: Median, low and high of one row.
         shown: How the median is written beside its bar.
-        log: Whether the axis is logarithmic.
     """
 
     title: str
     workload: str
     figure: Callable[[Row], tuple[float, float, float]]
     shown: str
-    log: bool
 
 
 def _spread(name: str) -> Callable[[Row], tuple[float, float, float]]:
@@ -38,29 +36,26 @@ def _spread(name: str) -> Callable[[Row], tuple[float, float, float]]:
 
 
 PANELS = (
-    Panel("Documents, tokens/s →", "D", _spread("tokens_per_second"), "{:,.0f}", log=True),
+    Panel("Documents, tokens/s →", "D", _spread("tokens_per_second"), "{:,.0f}"),
     Panel(
         "← One query, ms (p50, whisker to p95)",
         "Q",
         lambda row: (row["p50_ms"], row["p50_ms"], row["p95_ms"]),
         "{:.1f}",
-        log=True,
     ),
-    Panel("16 callers, queries/s →", "C", _spread("served_per_second"), "{:,.0f}", log=True),
-    Panel("← Cold start, s", "cold", _spread("seconds"), "{:.1f}", log=False),
+    Panel("16 callers, queries/s →", "C", _spread("served_per_second"), "{:,.0f}"),
+    Panel("← Cold start, s", "cold", _spread("seconds"), "{:.1f}"),
     Panel(
         "← Memory, MB (steady, whisker to peak)",
         "memory",
         lambda row: (row["steady_mb"], row["steady_mb"], row["peak_mb"]),
         "{:,.0f}",
-        log=False,
     ),
     Panel(
         "Of the ceiling's FLOP/s at that precision, % →",
         "D",
-        lambda row: (100 * row["mfu"],) * 3,
+        lambda row: (100 * row.get("mfu", 0.0),) * 3,
         "{:.0f}",
-        log=False,
     ),
 )
 
@@ -91,7 +86,7 @@ def _draw_panel(axes: Any, panel: Panel, rows: list[Row]) -> None:  # noqa: ANN4
     found = [
         (place, *panel.figure(row[panel.workload]), row["engine"].startswith("f2llm"))
         for place, row in enumerate(rows)
-        if panel.workload in row
+        if panel.workload in row and any(panel.figure(row[panel.workload]))
     ]
     for place, middle, low, high, ours in found:
         color = _OURS if ours else _PEERS
@@ -112,10 +107,7 @@ def _draw_panel(axes: Any, panel: Panel, rows: list[Row]) -> None:  # noqa: ANN4
         axes.invert_yaxis()
     axes.set_title(panel.title, fontsize=11, color=_INK, loc="left")
     if found:
-        if panel.log:
-            axes.set_xscale("log")
-            axes.set_xlim(min(low for _, _, low, _, _ in found) / 2)
-        axes.set_xlim(right=axes.get_xlim()[1] * (1.6 if panel.log else 1.12))
+        axes.set_xlim(right=axes.get_xlim()[1] * 1.12)  # room for the numbers
     axes.spines[["top", "right"]].set_visible(False)
 
 

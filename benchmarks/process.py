@@ -24,10 +24,9 @@ def environment(scratch: Path) -> dict[str, str]:
     Args:
         scratch: Where compiled modules are kept, so that no cold start compiles Python.
     """
-    kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    dropped = {"PYTHONDONTWRITEBYTECODE", "OMP_WAIT_POLICY", "OMP_NUM_THREADS"}  # as users run it
+    kept = {key: value for key, value in os.environ.items() if key not in dropped}
     return kept | {
-        # Threads that wait should sleep: spinning ones would slow down the others on this machine.
-        "OMP_WAIT_POLICY": "PASSIVE",
         "PYTHONPYCACHEPREFIX": str(scratch / "pycache"),
         "HF_HUB_OFFLINE": "1",
     }

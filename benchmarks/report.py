@@ -24,6 +24,10 @@ def _speed(d: Row) -> str:
     return f"{tokens['median']:,.0f} ({tokens['low']:,.0f}–{tokens['high']:,.0f})"
 
 
+def _mfu(d: Row) -> str:
+    return f"{d['mfu']:.0%}" if "mfu" in d else _NONE
+
+
 def _served(c: Row) -> str:
     rate = c["served_per_second"]
     shown = f"{rate['median']:,.0f} ({rate['low']:,.0f}–{rate['high']:,.0f})"
@@ -51,7 +55,7 @@ _COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
     ("batch", lambda r: batch(r)),
     ("D tokens/s", lambda r: _numbers(r, "D", _speed)),
     ("×", lambda r: _numbers(r, "D", _times)),
-    ("MFU", lambda r: _numbers(r, "D", lambda d: f"{d['mfu']:.0%}")),
+    ("MFU", lambda r: _numbers(r, "D", _mfu)),
     (
         "Q p50 / p95 ms",
         lambda r: _numbers(r, "Q", lambda q: f"{q['p50_ms']:.1f} / {q['p95_ms']:.1f}"),

@@ -68,10 +68,11 @@ def summarize(
             row["D"]["tokens_per_second"] = spread(
                 [count / s for count, s in zip(tokens, seconds, strict=True)]
             )
-            row["D"]["mfu"] = median(
-                work / s / 1e9 / c[lane.dtype]["gflops"]
-                for work, s, c in zip(flops, seconds, ceilings, strict=True)
-            )
+            if lane.dtype in ceiling:  # int8 is a way to keep weights, not to multiply
+                row["D"]["mfu"] = median(
+                    work / s / 1e9 / c[lane.dtype]["gflops"]
+                    for work, s, c in zip(flops, seconds, ceilings, strict=True)
+                )
         rows.append(row)
     return {"ceiling": ceiling, "rows": rows}
 

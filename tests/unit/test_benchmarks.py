@@ -2,10 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 
+from benchmarks import precision
 from benchmarks.checking import WrongVectorsError, call_at_once, check, count_served
 from benchmarks.flops import attention_flops, linear_flops, text_flops
 from benchmarks.picture import draw
@@ -13,6 +15,7 @@ from benchmarks.report import markdown
 from benchmarks.summary import percentile, spread
 from f2llm_core import MODELS
 from f2llm_core.engine.config import Qwen3Config
+from f2llm_core.options import DTypeName
 
 RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results.json"
 RIGHT = np.random.default_rng(0).normal(size=(20, 32)).astype(np.float32)
@@ -90,3 +93,17 @@ def test_the_committed_table_is_what_the_committed_results_say(tmp_path):
     assert markdown(results).strip() == shown.strip()
     draw(results, tmp_path / "picture.png")
     assert (tmp_path / "picture.png").stat().st_size > 10_000
+
+
+PRECISION = json.loads(RESULTS.with_name("precision.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("dtype", [name for name in get_args(DTypeName) if name != "auto"])
+@pytest.mark.parametrize("kind", precision.KINDS)
+def test_every_precision_that_is_offered_was_measured_to_be_harmless(dtype, kind):
+    assert precision.loss(PRECISION, dtype, kind) < precision.MOST_LOSS
+
+
+def test_the_committed_page_on_precision_is_what_was_measured():
+    shown = RESULTS.with_name("precision.md").read_text(encoding="utf-8")
+    assert precision.markdown(PRECISION) == shown
