@@ -1,5 +1,6 @@
 """Finding models without network: pytest-socket forbids it, so whatever passes here needs none."""
 
+import hashlib
 import shutil
 
 import pytest
@@ -149,3 +150,43 @@ def test_a_folder_with_pickled_weights_only_is_refused_with_the_reason(tmp_path,
     shutil.move(folder / "model.safetensors", folder / name)
     with pytest.raises(ModelLoadError, match=rf"pickled weights only \({name}\).*refused"):
         F2LLM(folder)
+
+
+def name_by(checksum):
+    """Return how the hub's cache names a file of this content."""
+    return {
+        "sha256": lambda data: hashlib.sha256(data).hexdigest(),
+        "git": lambda data: hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest(),
+        "sha1": lambda data: hashlib.sha1(data).hexdigest(),
+    }[checksum]
+
+
+def link_to_blob(folder, file_name, name):
+    """Move a file of a snapshot to the blobs, as the hub client keeps it."""
+    path = folder / file_name
+    blob = folder.parent / "blobs" / name
+    blob.parent.mkdir(exist_ok=True)
+    path.rename(blob)
+    path.symlink_to(f"../blobs/{name}")
+    return blob
+
+
+@pytest.mark.parametrize("file_name", ["config.json", "tokenizer.json", "model.safetensors"])
+@pytest.mark.parametrize("checksum", ["sha256", "git", "sha1"])
+def test_a_cached_file_is_what_its_checksum_says(tmp_path, checksum, file_name):
+    folder = copy_model(tmp_path / "snapshot")
+    data = (folder / file_name).read_bytes()
+    blob = link_to_blob(folder, file_name, name_by(checksum)(data))
+    vector = F2LLM(folder).encode_document("a")
+    blob.write_bytes(bytes([*data[:-3], data[-3] ^ 1, *data[-2:]]))
+    with pytest.raises(ModelLoadError, match=rf"{file_name} is not what was .* Delete {blob}"):
+        F2LLM(folder).encode_document("a")
+    blob.write_bytes(data)
+    assert (F2LLM(folder).encode_document("a") == vector).all()
+
+
+@pytest.mark.parametrize("name", ["0" * 39, "weights", "0" * 64 + "-gzip", "G" * 40])
+def test_a_blob_whose_name_is_no_checksum_is_taken(tmp_path, name):
+    folder = copy_model(tmp_path / "snapshot")
+    link_to_blob(folder, "model.safetensors", name)
+    assert F2LLM(folder).encode_document("a").shape == (64,)

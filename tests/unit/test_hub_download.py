@@ -2,85 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
 import pytest
-from huggingface_hub import constants
 
 from f2llm_core import F2LLM, MODELS, ModelNotFoundError
 from f2llm_core.testing import tiny_checkpoint
+from local_hub import Hub, serve, use_hub
 
 SPEC = MODELS["80M"]
 PREVIEW = "codefuse-ai/F2LLM-v2-80M-Preview"
 TOKEN = "hf_sentinel"
-
-
-class Hub:
-    """What a hub answers for two repositories of the same files.
-
-    Attributes:
-        status: Answer everything with this status instead, or None.
-        error_code: The hub's own word that goes with the status.
-        requests: `(path, authorization)` of all requests so far.
-    """
-
-    def __init__(self, folder):
-        self.status, self.error_code, self.requests = None, "", []
-        self.commits = {SPEC.repo_id: SPEC.revision, PREVIEW: "1" * 40}
-        self._folder = folder
-        self._files = sorted(
-            path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
-        )
-
-    def answer(self, path):
-        """Return status, headers and body for a path."""
-        if self.status is not None:
-            return self.status, {"X-Error-Code": self.error_code}, b"{}"
-        parts = path.split("?")[0].strip("/").split("/")
-        if parts[0] != "api":
-            body = (self._folder / "/".join(parts[4:])).read_bytes()
-            commit = self.commits["/".join(parts[:2])]
-            return 200, {"X-Repo-Commit": commit, "ETag": f'"{_digest(body)}"'}, body
-        repo = "/".join(parts[2:4])
-        if "tree" in parts:
-            listing = [
-                {"type": "file", "path": name, "size": len(body), "oid": _digest(body)}
-                for name in self._files
-                for body in [(self._folder / name).read_bytes()]
-            ]
-            return 200, {}, json.dumps(listing).encode()
-        siblings = [{"rfilename": name} for name in self._files]
-        info = {"_id": "1", "id": repo, "sha": self.commits[repo], "siblings": siblings}
-        return 200, {}, json.dumps(info).encode()
-
-
-def _digest(body):
-    return hashlib.sha1(body).hexdigest()
-
-
-def serve(hub):
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            hub.requests.append((self.path, self.headers.get("authorization")))
-            status, headers, body = hub.answer(self.path)
-            self.send_response(status)
-            for name, value in {**headers, "Content-Length": str(len(body))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(body)
-
-        do_HEAD = do_GET  # noqa: N815  (the base class's name)
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server
 
 
 @pytest.fixture
@@ -88,13 +18,9 @@ def hub(tmp_path, monkeypatch, socket_enabled):
     folder = tiny_checkpoint(tmp_path / "files", width=SPEC.width, layers=SPEC.layers)
     (folder / "README.md").write_text("not needed")
     (folder / "pytorch_model.bin").write_bytes(b"a pickle")
-    hub = Hub(folder)
+    hub = Hub(folder, {SPEC.repo_id: SPEC.revision, PREVIEW: "1" * 40})
     server = serve(hub)
-    here = f"http://127.0.0.1:{server.server_port}"
-    files = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, here)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", files)
-    monkeypatch.setattr(constants, "ENDPOINT", here)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    use_hub(server, tmp_path / "cache", monkeypatch)
     yield hub
     server.shutdown()
     server.server_close()

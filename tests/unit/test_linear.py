@@ -2,7 +2,13 @@ import pytest
 import torch
 
 from f2llm_core.engine import linear
-from f2llm_core.engine.linear import OneDNNLinear, PlainLinear, choose_linear
+from f2llm_core.engine.linear import (
+    Int8Linear,
+    OneDNNLinear,
+    PlainLinear,
+    choose_linear,
+    quantize,
+)
 
 CPU = torch.device("cpu")
 
@@ -30,6 +36,30 @@ def test_products_are_right(kind, dtype):
     ):
         assert result.dtype == dtype
         torch.testing.assert_close(result.double(), expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_eight_bits_change_nothing_but_the_weight(dtype):
+    x, weight, other = (torch.randn(s).to(dtype) for s in ((7, 48), (80, 48), (7, 80)))
+    rows, scales = quantize(weight)
+    assert rows.dtype == torch.int8
+    near = rows * scales.unsqueeze(1)
+    assert ((near - weight.float()).abs() <= scales.unsqueeze(1) * 0.501).all()
+    product = x.double() @ near.double().T
+    tolerance = 1e-4 if dtype == torch.float32 else 0.05
+    ours = Int8Linear(weight)
+    for result, expected in (
+        (ours(x), product),
+        (ours.silu(x), torch.nn.functional.silu(product)),
+        (ours.times(x, other.clone()), product * other.double()),
+    ):
+        assert result.dtype == dtype
+        torch.testing.assert_close(result.double(), expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda", "mps"])
+def test_eight_bits_are_kept_on_any_device(device):
+    assert choose_linear(torch.device(device), torch.bfloat16, int8=True) is Int8Linear
 
 
 def test_a_gpu_gets_the_plain_product():

@@ -10,6 +10,7 @@ from typing import Any
 from f2llm_core.errors import ModelLoadError
 
 _LARGEST = 2**40  # above any real number in a config.json; refuses infinity and NaN as well
+_LARGEST_SIZE = 2**24  # above any real size; memory is taken for some before the weights are read
 _DEFAULT_HEAD_DIM = 128  # transformers' Qwen3Config; never hidden_size / heads in this family
 
 
@@ -129,7 +130,7 @@ def _number(raw: dict[str, Any], key: str, path: Path) -> float:
 
 def _positive(raw: dict[str, Any], key: str, path: Path) -> int:
     value = _number(raw, key, path)
-    if value != int(value):
-        msg = f"{path}: {key} is {value!r}, expected an integer."
+    if value != int(value) or value > _LARGEST_SIZE:
+        msg = f"{path}: {key} is {value!r}, expected an integer up to {_LARGEST_SIZE}."
         raise ModelLoadError(msg)
     return int(value)

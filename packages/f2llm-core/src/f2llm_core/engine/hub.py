@@ -6,26 +6,29 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from f2llm_core.engine.checksum import verify
 from f2llm_core.engine.config import read_json
 from f2llm_core.errors import ConfigurationError, ModelLoadError, ModelNotFoundError
 from f2llm_core.models import MODELS, ModelSpec, find_model
+from f2llm_core.secret import Hidden
 
-#: Everything read from a repository. Pickled weights are never fetched, let alone opened.
-FILES = (
+SINGLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+_DESCRIPTIONS = (
     "config.json",
     "tokenizer.json",
     "tokenizer_config.json",
     "modules.json",
     "1_Pooling/config.json",
     "config_sentence_transformers.json",
-    "*.safetensors",
-    "*.safetensors.index.json",
+    INDEX,
 )
-SINGLE = "model.safetensors"
-INDEX = "model.safetensors.index.json"
+#: Everything read from a repository. Pickled weights are never fetched, let alone opened.
+FILES = (*_DESCRIPTIONS, "*.safetensors")
 
 _REQUIRED = ("config.json", "tokenizer.json")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_SHARD = re.compile(r"[\w.-]{1,200}\.safetensors", re.ASCII)
 _HUB_TIMEOUT = 5.0  # seconds for the hub to answer; a download itself may take as long as it takes
 
 
@@ -83,7 +86,7 @@ def identify(model: str | Path, revision: str | None = None) -> ModelSource:
     raise ModelNotFoundError(msg)
 
 
-def fetch(source: ModelSource, *, local_files_only: bool, token: str | None) -> Path:
+def fetch(source: ModelSource, *, local_files_only: bool, token: Hidden | None) -> Path:
     """Return the folder of a model, downloading what is missing.
 
     A pinned revision that is in the cache is used without asking the hub.
@@ -94,16 +97,22 @@ def fetch(source: ModelSource, *, local_files_only: bool, token: str | None) -> 
         token: Hub token for private repositories; None uses the one stored by `hf auth login`.
 
     Returns:
-        A folder that holds at least `config.json`, `tokenizer.json` and safetensors weights.
+        A folder that holds at least `config.json`, `tokenizer.json` and safetensors weights. What
+        has a checksum is compared with it, but for the weights: whoever reads them does that.
 
     Raises:
         ModelNotFoundError: Not cached and not to be downloaded; says what to fetch and how.
-        ModelLoadError: The repository lacks the files of a model.
+        ModelLoadError: The repository lacks the files of a model, or a file is damaged.
     """
+    folder = source.folder or _find(source, local_files_only, token)
+    for name in _DESCRIPTIONS:
+        verify(folder / name)
+    return folder
+
+
+def _find(source: ModelSource, local_files_only: bool, token: Hidden | None) -> Path:
     from huggingface_hub import constants
 
-    if source.folder is not None:
-        return source.folder
     cached = _cached(source)
     pinned = source.revision is not None and _COMMIT.fullmatch(source.revision)
     offline = local_files_only or constants.HF_HUB_OFFLINE
@@ -114,15 +123,17 @@ def fetch(source: ModelSource, *, local_files_only: bool, token: str | None) -> 
     try:
         folder = _download(source, token)
     except Exception as error:  # the hub client lets the errors of its HTTP library through
-        refusal = _refusal(error, source)
-        if refusal is not None:
-            raise ModelNotFoundError(refusal) from error
-        if cached is not None:
+        problem = _refusal(error, source)
+        if problem is None and cached is not None:
             return cached  # the hub did not answer; what it answered last still holds
         reason = f"it could not be downloaded ({_first_line(error, token)})"
-        raise ModelNotFoundError(_how_to_fetch(source, reason)) from error
-    check_files(folder)
-    return folder
+        problem = problem or _how_to_fetch(source, reason)
+    else:
+        check_files(folder)
+        return folder
+    # Not from within the handler: the client's errors hold the token, in their frames and wherever
+    # a server echoes it, and whoever logs this one would log them, too.
+    raise ModelNotFoundError(problem)
 
 
 def check_files(folder: Path) -> None:
@@ -148,8 +159,10 @@ def weight_files(folder: Path) -> list[str]:
     names = sorted(set(map(str, shards.values())))
     for name in names:
         # A name is taken as a name only: an index must not be able to reach outside its folder.
-        if Path(name).name != name or "\\" in name or not name.endswith(".safetensors"):
-            msg = f"{path} names the shard {name!r}; only .safetensors files beside it are read."
+        if not _SHARD.fullmatch(name):
+            msg = (
+                f"{path} names the shard {name!a:.100}; only .safetensors files beside it are read."
+            )
             raise ModelLoadError(msg)
     return names
 
@@ -186,17 +199,18 @@ def _cached(source: ModelSource) -> Path | None:
     return None if _missing(Path(path)) else Path(path)
 
 
-def _download(source: ModelSource, token: str | None) -> Path:
+def _download(source: ModelSource, token: Hidden | None) -> Path:
     from huggingface_hub import HfApi, snapshot_download
 
     # Asked first, and with a timeout, which snapshot_download's own request does not have: behind a
     # firewall that drops packets it would wait for ever.
-    HfApi(token=token).model_info(source.name, revision=source.revision, timeout=_HUB_TIMEOUT)
+    api = HfApi(token=token.get_secret_value() if token else None)
+    api.model_info(source.name, revision=source.revision, timeout=_HUB_TIMEOUT)
     path = snapshot_download(
         source.name,
         revision=source.revision,
         allow_patterns=list(FILES),
-        token=token,
+        token=api.token,
         etag_timeout=_HUB_TIMEOUT,
     )
     return Path(path)
@@ -218,9 +232,12 @@ def _refusal(error: Exception, source: ModelSource) -> str | None:
     return None
 
 
-def _first_line(error: Exception, token: str | None) -> str:
+def _first_line(error: Exception, token: Hidden | None) -> str:
+    from huggingface_hub import get_token
+
     line = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-    return line.replace(token, "***") if token else line
+    sent = token.get_secret_value() if token else get_token()  # else the client sends its own
+    return line.replace(sent, "***") if sent else line
 
 
 def _how_to_fetch(source: ModelSource, reason: str) -> str:

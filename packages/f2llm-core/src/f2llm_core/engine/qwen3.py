@@ -10,19 +10,26 @@ Shapes: T tokens in the batch, N sequences, W width, H query heads, K key/value 
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812  (the name everybody reads)
 from torch import Tensor
 
-from f2llm_core.engine.attention import causal_attention, last_token_attention
+from f2llm_core.engine.attention import Attention, Prefix, choose_attention
 from f2llm_core.engine.config import Qwen3Config
+from f2llm_core.engine.device import choose_batch_tokens
 from f2llm_core.engine.linear import Linear, choose_linear
+from f2llm_core.engine.table import Int8Table, Table
 from f2llm_core.errors import ModelLoadError
 from f2llm_core.matryoshka import Vectors
+
+# Tokens that go through a layer together on a CPU. Their activations stay in cache, and are small
+# enough for the allocator to hand the same memory out again instead of asking for new pages.
+_CPU_BLOCK_TOKENS = 512
 
 
 def expected_tensors(config: Qwen3Config) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -67,16 +74,13 @@ class _Layer:
 
 
 @dataclass(frozen=True, slots=True)
-class Prefix:
-    """What tokens at the start of a sequence leave behind for those after them.
+class _Block:
+    """Sequences that go through a layer together, few enough for a processor's cache."""
 
-    Attributes:
-        ids: The tokens.
-        keys_values: For each layer the rotated keys and the values, `(P, K, D)` each.
-    """
-
-    ids: tuple[int, ...]
-    keys_values: tuple[tuple[Tensor, Tensor], ...]
+    hidden: Tensor  # (T, W) float32, the residual stream; the last layer leaves (N, W)
+    rotary: Tensor  # (T, 1, D / 2) complex64, how far each pair of dimensions is turned
+    last: Tensor  # (N,) int64, the last token of each sequence
+    attention: Attention
 
 
 class Qwen3Encoder:
@@ -89,6 +93,7 @@ class Qwen3Encoder:
         *,
         device: torch.device,
         dtype: torch.dtype,
+        int8: bool = False,
     ) -> None:
         """Arrange the weights for the forward pass.
 
@@ -97,30 +102,36 @@ class Qwen3Encoder:
             tensors: Every tensor of `expected_tensors`.
             device: Where to compute.
             dtype: Precision of the matrix products, float32 or bfloat16.
+            int8: Keep weights in 8 bits between products.
         """
         self.config = config
         self.device = device
         self.dtype = dtype
-        self.linear = choose_linear(device, dtype)
-        # Rows are gathered from it, so it keeps the precision it is stored in.
-        self._embeddings = tensors["embed_tokens.weight"].to(device, copy=True)
+        self.linear = choose_linear(device, dtype, int8=int8)
+        self.attention = choose_attention(device, dtype)
+        self.batch_tokens = choose_batch_tokens(device)
+        self._block_tokens = _CPU_BLOCK_TOKENS if device.type == "cpu" else sys.maxsize
+        self._table = (Int8Table if int8 else Table)(tensors["embed_tokens.weight"], device)
         self._layers = [self._layer(tensors, i) for i in range(config.layers)]
-        self._final_norm = tensors["norm.weight"].to(device, torch.float32, copy=True)
+        self._final_norm = self._gain(tensors["norm.weight"])
+        self._norm_floor = torch.tensor(math.sqrt(config.width * config.norm_eps))
+        self._head_norm_floor = torch.tensor(math.sqrt(config.head_dim * config.norm_eps))
         exponents = torch.arange(0, config.head_dim, 2, dtype=torch.float32) / config.head_dim
         self._frequencies = (config.rope_theta**-exponents).to(device)
+
+    def _gain(self, weight: Tensor) -> Tensor:
+        """Return the gain of an RMS norm, for vectors scaled to unit length instead."""
+        return weight.to(self.device, torch.float32) * math.sqrt(len(weight))
 
     def _layer(self, tensors: Mapping[str, Tensor], index: int) -> _Layer:
         config, head = self.config, self.config.head_dim
 
-        def own(name: str, dtype: torch.dtype) -> Tensor:
-            # Copied, so that a file overwritten in place cannot pull a mapping from under us.
-            return tensors[name].to(self.device, dtype, copy=True)
-
         def gain(name: str) -> Tensor:
-            return own(f"layers.{index}.{name}.weight", torch.float32)
+            return self._gain(tensors[f"layers.{index}.{name}.weight"])
 
         def weight(name: str) -> Tensor:
-            return own(f"layers.{index}.{name}.weight", self.dtype)
+            # Copied, so that a file overwritten in place cannot pull a mapping from under us.
+            return tensors[f"layers.{index}.{name}.weight"].to(self.device, self.dtype, copy=True)
 
         def rotary_order(x: Tensor) -> Tensor:
             # Dimension i turns with i + D / 2. Side by side they are one complex number, and the
@@ -146,32 +157,29 @@ class Qwen3Encoder:
         )
 
     @torch.inference_mode()
-    def forward(self, sequences: Sequence[Sequence[int]], prefix: Prefix | None = None) -> Vectors:
+    def forward(
+        self,
+        sequences: Sequence[Sequence[int]],
+        prefixes: Sequence[Prefix | None] | None = None,
+    ) -> Vectors:
         """Embed token sequences.
 
         Args:
             sequences: N non-empty sequences of token ids, each ending in the EOS. Equal lengths
                 standing together are attended to together.
-            prefix: Tokens, computed before, that stand before every sequence.
+            prefixes: What was computed before and stands before each sequence, whose ids then lack
+                it.
 
         Returns:
             Shape `(N, W)`, float32: the final-norm hidden state of each last token, not normalised.
         """
-        lengths = [len(sequence) for sequence in sequences]
-        hidden = self._embed(sequences)
-        rotary = self._rotary(lengths, len(prefix.ids) if prefix else 0)
-        last = torch.tensor(np.cumsum(lengths) - 1, device=self.device)
+        given = list(zip(sequences, prefixes or [None] * len(sequences), strict=True))
+        blocks = [self._block(part) for part in _split(given, self._block_tokens)]
         for index, layer in enumerate(self._layers):
-            before = prefix.keys_values[index] if prefix else None
-            if layer.query is None:
-                query, key, value = self._heads(layer, hidden, rotary)
-                attended = causal_attention(query, key, value, lengths, before)
-            else:  # nobody reads what the last layer makes of other tokens than the last
-                query, key, value = self._last_heads(layer, hidden, rotary, last)
-                attended = last_token_attention(query, key, value, lengths, before)
-                hidden = hidden[last]
-            self._finish(layer, hidden, attended)
-        rows = _rms_norm(hidden, self._final_norm, self.config.norm_eps)
+            for number, block in enumerate(blocks):
+                blocks[number] = self._run(index, layer, block)
+        hidden = torch.cat([block.hidden for block in blocks])
+        rows = _rms_norm(hidden, self._final_norm, self._norm_floor)
         result: Vectors = rows.cpu().numpy()
         return result
 
@@ -182,84 +190,100 @@ class Qwen3Encoder:
         Args:
             ids: At least one token.
         """
-        lengths = [len(ids)]
-        hidden = self._embed([ids])
-        rotary = self._rotary(lengths, 0)
+        block = self._block([(ids, None)])
         kept = []
-        for layer in self._layers:
-            if layer.query is not None:
-                last = torch.tensor([len(ids) - 1], device=self.device)
-                _, key, value = self._last_heads(layer, hidden, rotary, last)
-                kept.append((key.clone(), value.clone()))
-                break
-            query, key, value = self._heads(layer, hidden, rotary)
+        for index, layer in enumerate(self._layers):
+            _, key, value = self._heads(layer, block)
             kept.append((key.clone(), value.clone()))
-            self._finish(layer, hidden, causal_attention(query, key, value, lengths))
+            if layer.query is None:
+                block = self._run(index, layer, block)
         return Prefix(tuple(ids), tuple(kept))
 
-    def _embed(self, sequences: Sequence[Sequence[int]]) -> Tensor:
-        """Return the residual stream of packed sequences before the first layer, `(T, W)`."""
-        ids = torch.tensor(np.concatenate([np.asarray(s, dtype=np.int64) for s in sequences]))
+    def _block(self, given: Sequence[tuple[Sequence[int], Prefix | None]]) -> _Block:
+        lengths = [len(sequence) for sequence, _ in given]
+        prefixes = [prefix for _, prefix in given]
+        before = [len(prefix) if prefix else 0 for prefix in prefixes]
+        ids = np.concatenate([np.asarray(sequence, dtype=np.int64) for sequence, _ in given])
         if ids.max() >= self.config.vocab_size:
             msg = (
-                f"The tokenizer gave token {int(ids.max())}, but the model's table has "
+                f"The tokenizer gave token {ids.max()}, but the model's table has "
                 f"{self.config.vocab_size} rows: tokenizer and weights are not of one model."
             )
             raise ModelLoadError(msg)
-        return F.embedding(ids.to(self.device), self._embeddings).float()
+        return _Block(
+            self._table(torch.from_numpy(ids).to(self.device)),
+            self._rotary(lengths, before),
+            torch.tensor(np.cumsum(lengths) - 1, device=self.device),
+            self.attention(lengths, prefixes, self.device, self.dtype),
+        )
 
-    def _heads(
-        self, layer: _Layer, hidden: Tensor, rotary: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return rotated queries `(T, H, D)`, rotated keys and values `(T, K, D)`."""
-        asking, keeping = self.config.heads, self.config.kv_heads
-        normed = _rms_norm(hidden, layer.input_norm, self.config.norm_eps).to(self.dtype)
-        heads = layer.qkv(normed).view(len(hidden), -1, self.config.head_dim)
-        turned = self._rotate(heads[:, : asking + keeping], layer.head_norm, rotary)
-        return turned[:, :asking], turned[:, asking:], heads[:, asking + keeping :]
+    def _run(self, index: int, layer: _Layer, block: _Block) -> _Block:
+        """Take a block through one layer; works in place where it can."""
+        query, key, value = self._heads(layer, block)
+        if layer.query is None:
+            hidden = block.hidden
+            attended = block.attention.causal(query, key, value, index)
+        else:  # nobody reads what the last layer makes of other tokens than the last
+            hidden = block.hidden[block.last]
+            attended = block.attention.last(query, key, value, index)
+        hidden += layer.attention_out(attended)
+        normed = _rms_norm(hidden, layer.mlp_norm, self._norm_floor).to(self.dtype)
+        hidden += layer.down(layer.up.times(normed, layer.gate.silu(normed)))
+        return replace(block, hidden=hidden)
 
-    def _last_heads(
-        self, layer: _Layer, hidden: Tensor, rotary: Tensor, last: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Like `_heads`, with queries of the last tokens only, `(N, H, D)`."""
-        assert layer.query is not None  # noqa: S101  (for the type checker)
+    def _heads(self, layer: _Layer, block: _Block) -> tuple[Tensor, Tensor, Tensor]:
+        """Return rotated queries `(T, H, D)`, rotated keys and values `(T, K, D)`.
+
+        Queries are `(N, H, D)` in the last layer, where only last tokens ask.
+        """
         asking, keeping = self.config.heads, self.config.kv_heads
-        normed = _rms_norm(hidden, layer.input_norm, self.config.norm_eps).to(self.dtype)
-        query = layer.query(normed[last]).view(len(last), asking, -1)
-        heads = layer.qkv(normed).view(len(hidden), 2 * keeping, -1)
+        normed = _rms_norm(block.hidden, layer.input_norm, self._norm_floor).to(self.dtype)
+        heads = layer.qkv(normed).view(len(normed), -1, self.config.head_dim)
+        if layer.query is None:
+            turned = self._rotate(heads[:, :-keeping], layer.head_norm, block.rotary)
+            return turned[:, :asking], turned[:, asking:], heads[:, -keeping:]
+        query = layer.query(normed[block.last]).view(-1, asking, self.config.head_dim)
         return (
-            self._rotate(query, layer.head_norm[:asking], rotary[last]),
-            self._rotate(heads[:, :keeping], layer.head_norm[asking:], rotary),
+            self._rotate(query, layer.head_norm[:asking], block.rotary[block.last]),
+            self._rotate(heads[:, :keeping], layer.head_norm[asking:], block.rotary),
             heads[:, keeping:],
         )
 
-    def _finish(self, layer: _Layer, hidden: Tensor, attended: Tensor) -> None:
-        """Add what attention and feed-forward layer make of the residual stream to it."""
-        hidden += layer.attention_out(attended)
-        normed = _rms_norm(hidden, layer.mlp_norm, self.config.norm_eps).to(self.dtype)
-        hidden += layer.down(layer.up.times(normed, layer.gate.silu(normed)))
-
-    def _rotary(self, lengths: Sequence[int], offset: int) -> Tensor:
-        """Return the turn of every token's dimension pairs, complex `(T, 1, D / 2)`."""
-        positions = torch.arange(max(lengths), dtype=torch.float32, device=self.device) + offset
-        angles = torch.outer(positions, self._frequencies)
-        turns = torch.polar(torch.ones_like(angles), angles)
-        return torch.cat([turns[:length] for length in lengths]).unsqueeze(1)
+    def _rotary(self, lengths: Sequence[int], before: Sequence[int]) -> Tensor:
+        ends = zip(before, lengths, strict=True)
+        positions = np.concatenate([np.arange(b, b + n, dtype=np.float32) for b, n in ends])
+        angles = torch.outer(torch.from_numpy(positions).to(self.device), self._frequencies)
+        return torch.polar(torch.ones_like(angles), angles).unsqueeze(1)
 
     def _rotate(self, heads: Tensor, gain: Tensor, rotary: Tensor) -> Tensor:
         """Normalise each head of `(T, heads, D)` and turn it by its position; may work in place."""
         exact = heads.float()
-        exact.mul_(_inverse_rms(exact, self.config.norm_eps)).mul_(gain)
+        exact.mul_(_inverse_norm(exact, self._head_norm_floor)).mul_(gain)
         torch.view_as_complex(exact.view(*exact.shape[:-1], -1, 2)).mul_(rotary)
         return exact.to(self.dtype)
 
 
-def _inverse_rms(x: Tensor, eps: float) -> Tensor:
-    """Return one over the root of the mean square of the last axis of float32 `x`, kept."""
+def _split(
+    given: list[tuple[Sequence[int], Prefix | None]], tokens: int
+) -> Iterator[list[tuple[Sequence[int], Prefix | None]]]:
+    """Yield consecutive sequences of at most `tokens` tokens; a longer one stands alone."""
+    part: list[tuple[Sequence[int], Prefix | None]] = []
+    used = 0
+    for one in given:
+        if part and used + len(one[0]) > tokens:
+            yield part
+            part, used = [], 0
+        part.append(one)
+        used += len(one[0])
+    yield part
+
+
+def _inverse_norm(x: Tensor, floor: Tensor) -> Tensor:
+    """Return one over the length of the last axis of float32 `x`, kept; `floor` is its least."""
     norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    return norm.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
+    return norm.hypot_(floor).reciprocal_()
 
 
-def _rms_norm(x: Tensor, gain: Tensor, eps: float) -> Tensor:
-    """Scale the last axis of float32 `x` to unit mean square, then by `gain`."""
-    return x.mul(_inverse_rms(x, eps)).mul_(gain)
+def _rms_norm(x: Tensor, gain: Tensor, floor: Tensor) -> Tensor:
+    """Scale the last axis of float32 `x` to unit length, then by `gain`."""
+    return x.mul(_inverse_norm(x, floor)).mul_(gain)

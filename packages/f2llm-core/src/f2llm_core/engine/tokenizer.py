@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from f2llm_core.instructions import format_prompt, parse_prompt
 #: What F2LLM-v2 ends and pads its texts with (its tokenizer.json and tokenizer_config.json).
 EOS_TOKEN = "<|im_end|>"  # noqa: S105  (a token, no password)
 PAD_TOKEN = "<|endoftext|>"  # noqa: S105
+
+_CHUNK = 256  # prompts tokenised in one go; Ctrl-C is heard in between
 
 
 class Tokenizer:
@@ -46,6 +49,7 @@ class Tokenizer:
         path = folder / "tokenizer.json"
         try:
             self._tokenizer = HFTokenizer.from_file(str(path))
+            self._process = os.getpid()
         except Exception as error:  # tokenizers raises bare Exception
             msg = f"{path} is not a usable tokenizer ({error}). Download the file again."
             raise ModelLoadError(msg) from error
@@ -60,8 +64,14 @@ class Tokenizer:
 
     def encode(self, prompts: Sequence[str]) -> list[list[int]]:
         """Return the untruncated ids of each prompt, without EOS."""
-        encodings = self._tokenizer.encode_batch_fast(list(prompts), add_special_tokens=False)
-        return [encoding.ids for encoding in encodings]
+        if os.getpid() != self._process:  # the tokenizer's threads did not survive the fork
+            return [self._tokenizer.encode(p, add_special_tokens=False).ids for p in prompts]
+        chunks = (prompts[i : i + _CHUNK] for i in range(0, len(prompts), _CHUNK))
+        return [
+            encoding.ids
+            for chunk in chunks
+            for encoding in self._tokenizer.encode_batch_fast(list(chunk), add_special_tokens=False)
+        ]
 
     def finish(self, ids: list[int], max_length: int) -> tuple[int, ...]:
         """Return the ids cut to the head and closed by the EOS: at most `max_length` ids."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from f2llm_core.engine.checksum import verify
 from f2llm_core.engine.config import Qwen3Config
 from f2llm_core.engine.hub import check_files, weight_files
 from f2llm_core.engine.qwen3 import expected_tensors
@@ -32,14 +34,16 @@ def read_weights(folder: Path, config: Qwen3Config) -> dict[str, Tensor]:
     Raises:
         ModelLoadError: A damaged file, or missing, extra or misshapen tensors; all are named.
     """
-    found: dict[str, Tensor] = {}
     check_files(folder)
-    twice = []
-    for file_name in weight_files(folder):
-        for stored, tensor in _read_file(folder / file_name).items():
-            name = stored.removeprefix("model.")
-            twice += [name] if name in found else []
-            found[name] = tensor
+    paths = [folder / name for name in weight_files(folder)]
+    with ThreadPoolExecutor() as pool:  # the checksums beside the reading: both want the same pages
+        checks = [pool.submit(verify, path) for path in paths]
+        found, twice = _read_files(paths)
+    for check in checks:
+        check.result()
+    if config.layers > len(found):  # before their names are listed: there may be 2**40
+        msg = f"{folder} has {len(found)} tensors, its config.json says {config.layers} layers."
+        raise ModelLoadError(msg)
     expected = dict(expected_tensors(config))
     problems = [
         *_summary("there twice", twice),
@@ -65,6 +69,18 @@ def read_weights(folder: Path, config: Qwen3Config) -> dict[str, Tensor]:
         )
         raise ModelLoadError(msg)
     return {name: found[name] for name in expected}
+
+
+def _read_files(paths: list[Path]) -> tuple[dict[str, Tensor], list[str]]:
+    """Return the tensors of all files, and the names that came more than once."""
+    found: dict[str, Tensor] = {}
+    twice = []
+    for path in paths:
+        for stored, tensor in _read_file(path).items():
+            name = stored.removeprefix("model.")
+            twice += [name] if name in found else []
+            found[name] = tensor
+    return found, twice
 
 
 def _read_file(path: Path) -> dict[str, Tensor]:
