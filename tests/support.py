@@ -6,9 +6,13 @@ import atexit
 import json
 import shutil
 import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+from f2llm_core.backends.local import LocalBackend
 from f2llm_core.testing import tiny_checkpoint
 
 
@@ -33,3 +37,24 @@ def edit_json(path: Path, **fields: object) -> None:
     content = json.loads(path.read_text(encoding="utf-8")) | fields
     kept = {key: value for key, value in content.items() if value is not ...}
     path.write_text(json.dumps(kept, ensure_ascii=False), encoding="utf-8")
+
+
+@contextmanager
+def gate(backend: LocalBackend) -> Iterator[Callable[[int], None]]:
+    """Stop a model's worker, and yield a function that waits until so many jobs are queued.
+
+    What queues meanwhile stands in as few batches as the budget allows, however fast the machine.
+    """
+    worker = backend._worker
+
+    def wait_for_queue(jobs: int) -> None:
+        until = time.monotonic() + 30  # a guard; a passing test never waits so long
+        while len(worker._short) + len(worker._long) < jobs:
+            assert time.monotonic() < until, f"{len(worker._short)} of {jobs} jobs came"
+            time.sleep(0.001)
+
+    worker.pause()
+    try:
+        yield wait_for_queue
+    finally:
+        worker.resume()

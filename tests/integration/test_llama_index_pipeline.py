@@ -43,13 +43,13 @@ def embedding(checkpoint: Path) -> F2LLMEmbedding:
 def prompts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """All that reached the engine, prompt included."""
     seen: list[str] = []
-    encode = LocalBackend.encode
+    submit = LocalBackend.submit
 
     def spy(self: LocalBackend, texts: list[str], **kwargs: Any) -> Any:
         seen.extend(texts)
-        return encode(self, texts, **kwargs)
+        return submit(self, texts, **kwargs)
 
-    monkeypatch.setattr(LocalBackend, "encode", spy)
+    monkeypatch.setattr(LocalBackend, "submit", spy)
     return seen
 
 
@@ -157,13 +157,13 @@ class TestRetriever:
     ):
         retriever = VectorStoreIndex(nodes(), embed_model=embedding).as_retriever()
         sizes: list[int] = []
-        encode = LocalBackend.encode
+        submit = LocalBackend.submit
 
         def spy(self: LocalBackend, texts: list[str], **kwargs: Any) -> Any:
             sizes.append(len(texts))
-            return encode(self, texts, **kwargs)
+            return submit(self, texts, **kwargs)
 
-        monkeypatch.setattr(LocalBackend, "encode", spy)
+        monkeypatch.setattr(LocalBackend, "submit", spy)
         bundle = QueryBundle(QUERY, custom_embedding_strs=[QUERY, "a telescope", "망원경"])
         found = retriever.retrieve(bundle)
         assert sizes == [3]

@@ -43,7 +43,7 @@ def test_another_architecture_is_refused(tmp_path, field, value):
 
 
 @pytest.mark.parametrize(
-    "value", [..., None, 0, -1, "64", 1.5, True, float("inf"), float("nan"), 10**400, [64]]
+    "value", [..., None, 0, -1, "64", 1.5, True, float("inf"), float("nan"), 2**25, 10**400, [64]]
 )
 @pytest.mark.parametrize("field", ["hidden_size", "num_hidden_layers", "vocab_size"])
 def test_an_impossible_number_is_named(tmp_path, field, value):

@@ -1,10 +1,17 @@
 import asyncio
 import copy
+import gc
 import inspect
 import json
+import os
 import pickle
+import subprocess
+import sys
+import textwrap
+import threading
 import warnings
-from concurrent.futures import ThreadPoolExecutor
+import weakref
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -13,6 +20,7 @@ from texts import AWKWARD, SCRIPTS, many_texts
 from f2llm_core import (
     F2LLM,
     TASKS,
+    ClosedError,
     ConfigurationError,
     InputError,
     TruncationWarning,
@@ -21,6 +29,7 @@ from f2llm_core import (
 from f2llm_core.engine import weights
 from f2llm_core.testing import tiny_checkpoint
 from langchain_f2llm import F2LLMEmbeddings
+from support import gate
 
 QUERY = "Instruct: Given a question, retrieve passages that can help answer the question.\nQuery: "
 TEXTS = list(SCRIPTS.values())
@@ -125,6 +134,10 @@ class TestOptions:
     def test_a_wrong_value_is_refused_at_construction(self, checkpoint, option, value):
         with pytest.raises(ConfigurationError, match=repr(value)):
             F2LLM(checkpoint, **{option: value})
+
+    def test_eight_bits_are_for_the_own_engine(self, checkpoint):
+        with pytest.raises(ConfigurationError, match=r"int8.*backend='local'"):
+            F2LLM(checkpoint, dtype="int8", backend="sentence-transformers")
 
     def test_a_device_that_is_not_there_is_refused(self, checkpoint):
         for device in ("cuda:99", "warp"):
@@ -291,10 +304,217 @@ class TestAsync:
         rows = await asyncio.gather(*map(encoder.aencode_document, texts))
         np.testing.assert_allclose(np.stack(rows), encoder.encode_document(texts), atol=1e-5)
 
+    async def test_warnings_name_the_line_that_awaits(self, encoder):
+        with pytest.warns(TruncationWarning) as caught:
+            await encoder.with_options(max_length=8).aencode_document("1" * 50)
+        assert [warning.filename for warning in caught] == [__file__]
+
+    async def test_a_sync_call_inside_a_running_loop_works(self, encoder):
+        sts = encoder.with_options(task="sts")
+        np.testing.assert_array_equal(encoder.encode_query(TEXTS), encoder.encode_query(TEXTS))
+        assert sts.encode(TEXTS).shape == sts.encode_document(TEXTS).shape == (len(TEXTS), 64)
+        assert sum(map(len, encoder.iter_documents(TEXTS))) == len(TEXTS)
+
+    def test_one_event_loop_after_the_other(self, encoder):
+        expected = encoder.encode_query("a")
+        for _ in range(20):
+            np.testing.assert_array_equal(asyncio.run(encoder.aencode_query("a")), expected)
+
+    def test_two_event_loops_at_once(self, encoder):
+        async def all_texts():
+            return await asyncio.gather(*map(encoder.aencode_query, TEXTS))
+
+        with ThreadPoolExecutor(2) as pool:
+            one, other = pool.map(asyncio.run, [all_texts(), all_texts()])
+        np.testing.assert_allclose(one, encoder.encode_query(TEXTS), atol=1e-5)
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
     def test_every_encoding_method_has_a_twin_of_the_same_signature(self):
         for name in ("encode", "encode_query", "encode_document"):
             sync = inspect.signature(getattr(F2LLM, name))
             assert inspect.signature(getattr(F2LLM, f"a{name}")).parameters == sync.parameters
+
+
+class TestCancelling:
+    @pytest.fixture
+    def fresh(self, checkpoint):
+        with F2LLM(checkpoint, dtype="float32") as fresh:
+            fresh.encode_query("loaded")
+            yield fresh
+
+    @pytest.mark.parametrize("texts", ["short", "long " * 2000, ["a", "list"]])
+    async def test_in_the_queue(self, fresh, texts):
+        before = fresh.stats
+        with gate(fresh._backend) as wait_for_queue:
+            tasks = [asyncio.create_task(fresh.aencode_document(texts)) for _ in range(2)]
+            kept = asyncio.create_task(fresh.aencode_document("kept"))
+            await asyncio.to_thread(wait_for_queue, 3)
+            for task in tasks:
+                task.cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(result) for result in results] == [asyncio.CancelledError] * 2
+        np.testing.assert_array_equal(await kept, fresh.encode_document("kept"))
+        assert fresh.stats.texts - before.texts == 2  # nothing but "kept", twice
+
+    @pytest.mark.parametrize("texts", ["short", ["a", "list"]])
+    async def test_while_it_is_tokenised(self, fresh, texts, monkeypatch):
+        entered, leave = threading.Event(), threading.Event()
+        tokenizer = fresh._backend.checkpoint.tokenizer
+        encode = tokenizer.encode
+
+        def slow(prompts):
+            entered.set()
+            assert leave.wait(10)
+            return encode(prompts)
+
+        before = fresh.stats
+        monkeypatch.setattr(tokenizer, "encode", slow)
+        task = asyncio.create_task(fresh.aencode_document(texts))
+        await asyncio.to_thread(entered.wait, 10)
+        with gate(fresh._backend) as wait_for_queue:
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert asyncio.all_tasks() == {asyncio.current_task()}
+            leave.set()
+            await asyncio.to_thread(wait_for_queue, 1)
+        await fresh.aencode_document("next")
+        assert fresh.stats.texts - before.texts == 1
+
+    async def test_a_timeout_leaves_the_others_alone(self, fresh):
+        with gate(fresh._backend) as wait_for_queue:
+            late = asyncio.create_task(asyncio.wait_for(fresh.aencode_query("late"), 0.01))
+            other = asyncio.create_task(fresh.aencode_query("other"))
+            await asyncio.to_thread(wait_for_queue, 2)
+            with pytest.raises(asyncio.TimeoutError):
+                await late
+        np.testing.assert_array_equal(await other, fresh.encode_query("other"))
+
+    def test_ctrl_c_ends_the_wait_and_the_job(self, fresh, monkeypatch):
+        def interrupted(self, timeout=None):
+            raise KeyboardInterrupt
+
+        before = fresh.stats
+        with gate(fresh._backend), monkeypatch.context() as patch:
+            patch.setattr(Future, "result", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                fresh.encode_document("abandoned")
+        fresh.encode_document("next")
+        assert fresh.stats.texts - before.texts == 1
+
+
+class TestClosing:
+    def test_a_with_block_frees_the_weights_for_all_siblings(self, checkpoint):
+        with F2LLM(checkpoint, dtype="float32") as model:
+            sibling = model.with_options(task="sts")
+            sibling.encode("a")
+            weights = weakref.ref(model._backend._engine)
+        assert weights() is None
+        model.close()
+        for call in (
+            lambda: model.encode_query("a"),
+            lambda: sibling.encode("a"),
+            lambda: model.count_tokens("a"),
+            lambda: asyncio.run(sibling.aencode("a")),
+            lambda: list(model.iter_documents(["a"])),
+        ):
+            with pytest.raises(ClosedError, match="Make a new one"):
+                call()
+        assert F2LLM(**sibling.config).encode("a").shape == (64,)
+
+    def test_before_anything_was_loaded(self, checkpoint):
+        model = F2LLM(checkpoint)
+        model.close()
+        with pytest.raises(ClosedError):
+            model.encode_document("a")
+
+    def test_who_waits_is_told(self, checkpoint):
+        model = F2LLM(checkpoint, dtype="float32")
+        with ThreadPoolExecutor(4) as pool, gate(model._backend) as wait_for_queue:
+            calls = [pool.submit(model.encode_query, str(i)) for i in range(4)]
+            wait_for_queue(4)
+            model.close()
+        for call in calls:
+            with pytest.raises(ClosedError):
+                call.result()
+
+    def test_an_encoder_that_nobody_has_any_more_is_freed_with_its_thread(self, checkpoint):
+        model = F2LLM(checkpoint, dtype="float32")
+        model.encode_query("a")
+        weights, thread = weakref.ref(model._backend._engine), model._backend._worker._thread
+        del model
+        gc.collect()
+        assert weights() is None
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+class TestProcesses:
+    """What only a whole process can show; each runs a script that must end by itself."""
+
+    def run(self, script: str, checkpoint, **env) -> str:
+        lines = [
+            "import asyncio, os, signal, threading, time",
+            "import numpy as np",
+            "from f2llm_core import F2LLM",
+            f"model = F2LLM({str(checkpoint)!r}, dtype='float32', max_batch_tokens=32)",
+            "texts = [f'text number {i}' for i in range(5000)]",
+            textwrap.dedent(script),
+        ]
+        done = subprocess.run(
+            [sys.executable, "-c", "\n".join(lines)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=os.environ | env,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "Fatal" not in done.stderr
+        return done.stdout
+
+    def test_the_interpreter_ends_while_a_job_runs(self, checkpoint):
+        script = """
+            model.encode_query("loaded")
+            threading.Thread(target=model.encode_document, args=(texts,), daemon=True).start()
+            while model.stats.passes < 20:
+                time.sleep(0.001)
+            print("end")
+        """
+        assert self.run(script, checkpoint) == "end\n"
+
+    def test_ctrl_c_in_the_middle(self, checkpoint):
+        script = """
+            expected = model.encode_query("a")
+            def interrupt():
+                while model.stats.passes < 20:
+                    time.sleep(0.001)
+                os.kill(os.getpid(), signal.SIGINT)
+            threading.Thread(target=interrupt).start()
+            try:
+                model.encode_document(texts)
+            except KeyboardInterrupt:
+                print("interrupted")
+            np.testing.assert_array_equal(model.encode_query("a"), expected)
+            print(model.stats.texts < 5000)
+        """
+        assert self.run(script, checkpoint) == "interrupted\nTrue\n"
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+    def test_a_fork_after_the_model_computed(self, checkpoint):
+        script = """
+            expected = model.encode_document(texts[:50])
+            for _ in range(3):
+                child = os.fork()
+                if not child:
+                    np.testing.assert_array_equal(model.encode_document(texts[:50]), expected)
+                    asyncio.run(model.aencode_query("a"))
+                    os._exit(0)
+                assert os.waitpid(child, 0)[1] == 0
+                np.testing.assert_array_equal(model.encode_document(texts[:50]), expected)
+            print("end")
+        """
+        threads = {"OMP_NUM_THREADS": "2", "TOKENIZERS_PARALLELISM": "true"}
+        assert self.run(script, checkpoint, **threads) == "end\n"
 
 
 class TestItself:
@@ -390,3 +610,14 @@ class TestFindings:
         with pytest.warns(TruncationWarning) as caught:
             adapter.embed_documents(["1" * 50])
         assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize(("dtype", "least"), [("bfloat16", 0.9999), ("int8", 0.99)])
+def test_fewer_bits_stay_near_float32(checkpoint, encoder, dtype, least):
+    other = F2LLM(checkpoint, dtype=dtype)
+    for rows, exact in (
+        (other.encode_document(TEXTS), encoder.encode_document(TEXTS)),
+        (other.encode_query(TEXTS), encoder.encode_query(TEXTS)),
+    ):
+        assert (rows * exact).sum(axis=1).min() >= least
+        assert not np.array_equal(rows, exact)

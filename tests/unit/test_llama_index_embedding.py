@@ -63,13 +63,13 @@ class Calls(list[list[str]]):
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     seen = Calls()
-    encode = LocalBackend.encode
+    submit = LocalBackend.submit
 
     def spy(self: LocalBackend, prompts: list[str], **kwargs: Any) -> Any:
         seen.append(list(prompts))
-        return encode(self, prompts, **kwargs)
+        return submit(self, prompts, **kwargs)
 
-    monkeypatch.setattr(LocalBackend, "encode", spy)
+    monkeypatch.setattr(LocalBackend, "submit", spy)
     return seen
 
 
@@ -182,18 +182,20 @@ ASYNC_METHODS = {
 
 
 class TestAsync:
+    @pytest.mark.parametrize("stage", ["submit", "run"])
     @pytest.mark.parametrize("method", ASYNC_METHODS)
     async def test_never_blocks_the_loop(
-        self, embedding: F2LLMEmbedding, monkeypatch: pytest.MonkeyPatch, method: str
+        self, embedding: F2LLMEmbedding, monkeypatch: pytest.MonkeyPatch, method: str, stage: str
     ):
         entered, loop_ran = threading.Event(), threading.Event()
+        original = getattr(LocalBackend, stage)
 
-        def wait_for_the_loop(_: LocalBackend, prompts: list[str], **__: Any) -> Any:
+        def wait_for_the_loop(self: LocalBackend, *args: Any, **kwargs: Any) -> Any:
             entered.set()
-            assert loop_ran.wait(2), "the event loop was blocked"
-            return np.ones((len(prompts), 64), np.float32)
+            assert loop_ran.wait(10), "the event loop was blocked"
+            return original(self, *args, **kwargs)
 
-        monkeypatch.setattr(LocalBackend, "encode", wait_for_the_loop)
+        monkeypatch.setattr(LocalBackend, stage, wait_for_the_loop)
         task = asyncio.ensure_future(getattr(embedding, method)(ASYNC_METHODS[method]))
         while not entered.is_set():
             await asyncio.sleep(0.001)
@@ -476,7 +478,9 @@ class TestSecrets:
     @pytest.mark.parametrize("token", ["hf_secret", SecretStr("hf_secret")])
     def test_token_is_never_shown(self, token: Any):
         adapter = F2LLMEmbedding(model_name="80M", token=token)
-        assert adapter._encoder._load_options.token == "hf_secret"
+        kept = adapter._encoder._load_options.token
+        assert kept is not None
+        assert kept.get_secret_value() == "hf_secret"
         assert adapter.token is not None
         assert adapter.token.get_secret_value() == "hf_secret"
         shown = [adapter, adapter.to_dict(), adapter.to_payload(), adapter.model_dump_json()]

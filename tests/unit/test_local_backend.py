@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
 from texts import many_texts
 
-from f2llm_core import F2LLM, ConfigurationError
+from f2llm_core import F2LLM, ConfigurationError, ModelError
+from f2llm_core.backends.base import Stats
+from support import gate
 
 
 @pytest.fixture
 def fresh(checkpoint):
-    """An encoder of its own, and the batches its engine was given: `[(sequences, prefix)]`."""
+    """An encoder of its own, and the batches its engine was given: `[(sequences, prefixes)]`."""
     encoder = F2LLM(checkpoint, dtype="float32", max_batch_tokens=200)
     encoder._backend.load()
     engine = encoder._backend._engine
     run, batches = engine.forward, []
 
-    def forward(sequences, prefix=None):
-        batches.append((list(sequences), prefix))
-        return run(sequences, prefix)
+    def forward(sequences, prefixes=None):
+        batches.append((list(sequences), list(prefixes)))
+        return run(sequences, prefixes)
 
     engine.forward = forward
     return encoder, batches
@@ -43,9 +47,9 @@ def test_the_instruction_is_computed_once(fresh, encoder):
     for text in ("first", "second", "third"):
         ours.encode_query(text)
     assert len(made) == 1
-    for sequences, before in batches:
+    for [sequence], [before] in batches:
         assert len(before.ids) > 10
-        assert len(sequences[0]) < 10
+        assert len(sequence) < 10
 
 
 def test_with_the_prefix_and_in_full_are_the_same(fresh, encoder):
@@ -53,20 +57,16 @@ def test_with_the_prefix_and_in_full_are_the_same(fresh, encoder):
     texts = many_texts()
     prompt = ours.prompts.query
     in_full = ours.encode_document([prompt + text for text in texts])  # documents have no prefix
-    assert all(before is None for _, before in batches)
+    assert all(before is None for _, prefixes in batches for before in prefixes)
     np.testing.assert_allclose(ours.encode_query(texts), in_full, atol=1e-5)
 
 
 def test_a_prompt_whose_tokens_merge_across_the_prefix_runs_in_full(fresh):
     encoder, batches = fresh
-    merging = encoder.with_options(instruction="Given a questi")
-    merging._backend._prefixes.clear()
-    tokenizer = merging._backend._tokenizer
-    prefix, text = "Given a questi", "on, retrieve"
-    shared = merging._backend._shared(prefix, 8192)
-    [ids] = tokenizer.encode([prefix + text])
-    assert tuple(ids[: len(shared.ids)]) != shared.ids  # "question" is one token
-    batches.clear()
+    backend = encoder._backend
+    prefix, text = "Given a questi", "on, retrieve passages that can help"
+    [start], [ids] = (backend.checkpoint.tokenizer.encode([t]) for t in (prefix, prefix + text))
+    assert ids[: len(start)] != start  # "question" is one token
 
     class Silent:
         def tokenized(self, lengths):
@@ -75,11 +75,35 @@ def test_a_prompt_whose_tokens_merge_across_the_prefix_runs_in_full(fresh):
         def embedded(self, count):
             pass
 
-    backend = merging._backend
-    rows = backend.encode([prefix + text], prefix=prefix, max_length=8192, observer=Silent())
-    assert batches[-1][1] is None
-    full = backend.encode([prefix + text], prefix="", max_length=8192, observer=Silent())
-    np.testing.assert_array_equal(rows, full)
+    def rows(prefix, *prompts):
+        given = {"prefix": prefix, "max_length": 8192, "observer": Silent()}
+        return backend.submit(prompts, **given).result()
+
+    merged, in_full = rows(prefix, prefix + text), rows("", prefix + text)
+    assert [before for _, prefixes in batches for before in prefixes] == [None, None]
+    np.testing.assert_array_equal(merged, in_full)
+
+
+def test_callers_with_other_instructions_and_widths_share_a_pass(fresh, encoder):
+    ours, batches = fresh
+    siblings = [
+        ours.with_options(task=task, dimensions=dimensions)
+        for task, dimensions in ((None, None), ("code", 16), ("sts", 32), (None, 8))
+    ]
+    with ThreadPoolExecutor(8) as pool, gate(ours._backend) as wait_for_queue:
+        calls = [pool.submit(s.encode_query, "a query") for s in siblings]
+        calls += [pool.submit(s.encode_document, "a document") for s in siblings]
+        wait_for_queue(8)
+    for sibling, query, document in zip(siblings, calls[:4], calls[4:], strict=True):
+        same = encoder.with_options(
+            task=sibling.config["task"], dimensions=sibling.config["dimensions"]
+        )
+        np.testing.assert_allclose(query.result(), same.encode_query("a query"), atol=1e-5)
+        np.testing.assert_allclose(document.result(), same.encode_document("a document"), atol=1e-5)
+    assert len(batches) == 1
+    # A query with and without its instruction, for three different instructions, and sts twice.
+    assert len(batches[0][0]) == 5
+    assert ours.stats == Stats(passes=1, texts=5)
 
 
 def test_an_instruction_that_leaves_no_room_is_refused(checkpoint):
@@ -89,17 +113,27 @@ def test_an_instruction_that_leaves_no_room_is_refused(checkpoint):
     assert encoder.encode_document("a").shape == (64,)
 
 
+def test_a_device_that_does_not_survive_a_fork_is_refused_in_the_child(fresh, monkeypatch):
+    encoder, _ = fresh
+    backend = encoder._backend
+    monkeypatch.setattr(backend, "_process", backend._process + 1)
+    encoder.encode_query("on a CPU nothing is lost")
+    monkeypatch.setattr(backend._engine, "device", torch.device("cuda"))
+    with pytest.raises(ModelError, match=r"loaded on cuda before the process was forked.*'spawn'"):
+        encoder.encode_query("another")
+
+
 @pytest.mark.parametrize("kind", ["cpu", "gpu"])
 def test_memory_that_runs_out_halves_the_batch(fresh, encoder, kind):
     ours, batches = fresh
     run = ours._backend._engine.forward
 
-    def forward(sequences, prefix=None):
+    def forward(sequences, prefixes=None):
         if len(sequences) > 2:
             if kind == "gpu":
                 raise torch.OutOfMemoryError("CUDA out of memory")
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried …")
-        return run(sequences, prefix)
+        return run(sequences, prefixes)
 
     ours._backend._engine.forward = forward
     texts = [f"text {i}" for i in range(17)]
@@ -114,7 +148,7 @@ def test_a_single_text_that_does_not_fit_is_an_error_and_the_next_call_works(fre
     engine = encoder._backend._engine
     run = engine.forward
 
-    def forward(sequences, prefix=None):
+    def forward(sequences, prefixes=None):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
     engine.forward = forward
@@ -128,7 +162,7 @@ def test_another_error_is_not_taken_for_memory(fresh):
     encoder, _ = fresh
     calls = []
 
-    def forward(sequences, prefix=None):
+    def forward(sequences, prefixes=None):
         calls.append(1)
         raise RuntimeError("something else")
 

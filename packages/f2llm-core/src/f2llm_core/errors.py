@@ -7,12 +7,18 @@ F2LLMError
 │   ├── ModelNotFoundError    no such model, folder or cached download
 │   └── ModelLoadError        the files are there but are not a usable model
 ├── NonFiniteError        the model produced NaN, infinity or a zero vector
+├── ClosedError           the model was closed before or while it was asked
+├── CacheError            the embedding cache cannot be looked at or cleared
+├── StoreError            a vector store failed, or cannot hold what it was given
+├── FingerprintError      a collection was made with another model, or otherwise
 └── MissingExtraError     an optional dependency is not installed (also an ImportError)
 
 F2LLMWarning (a UserWarning)
 ├── TruncationWarning           texts were longer than `max_length`
 ├── UntrainedDimensionWarning   the model was not trained at this width
-└── ContractWarning             the checkpoint departs from F2LLM-v2's text contract
+├── ContractWarning             the checkpoint departs from F2LLM-v2's text contract
+├── FingerprintWarning          a collection was made a little differently
+└── CacheWarning                the embedding cache cannot be used; embedding goes on without
 """
 
 from __future__ import annotations
@@ -66,6 +72,22 @@ class NonFiniteError(F2LLMError):
         self.rows = tuple(rows)
 
 
+class ClosedError(F2LLMError):
+    """The model was closed, by `close`, a `with` block or the end of the interpreter."""
+
+
+class CacheError(F2LLMError):
+    """The embedding cache cannot be looked at or cleared; embedding itself never raises this."""
+
+
+class StoreError(F2LLMError):
+    """A vector store failed, or cannot hold what it was given; its own error is the cause."""
+
+
+class FingerprintError(F2LLMError):
+    """A collection's vectors and this model's do not belong together; nothing was embedded."""
+
+
 class MissingExtraError(F2LLMError, ImportError):
     """An optional dependency is not installed; the message holds the install line."""
 
@@ -91,12 +113,21 @@ class ContractWarning(F2LLMWarning):
     """The checkpoint departs from F2LLM-v2's text contract; what it declares is used."""
 
 
-# functools and pydantic stand between the layers of these packages, never between them and a user.
+class FingerprintWarning(F2LLMWarning):
+    """A collection was made a little differently; its vectors and this model's fit together."""
+
+
+class CacheWarning(F2LLMWarning):
+    """The embedding cache cannot be used; embedding goes on without it, and right."""
+
+
+# These stand between the layers of these packages, never between them and a user.
 _OURS = (
     "f2llm_core.",
     "langchain_f2llm.",
     "llama_index.embeddings.f2llm.",
     "functools.",
+    "contextlib.",
     "pydantic.",
 )
 

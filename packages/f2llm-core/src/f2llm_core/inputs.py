@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Literal
 
@@ -33,7 +33,7 @@ def check_text(text: object, index: int | None = None) -> str:
         msg = f"{where} is {_describe(text)}, not a str. {_way_out(text)}"
         raise InputError(msg, index=index)
     try:
-        text.encode("utf-8")
+        str.encode(text, "utf-8")  # not what a subclass of str may answer
     except UnicodeEncodeError as error:
         msg = (
             f"{where} holds a lone surrogate ({text[error.start]!a} at character {error.start}), "
@@ -77,9 +77,22 @@ def iterate_texts(texts: object) -> Iterable[object]:
 class TruncationReport:
     """Collects the texts of one call that are too long, and tells the caller once."""
 
-    def __init__(self, max_length: int, policy: OnTruncate) -> None:
+    def __init__(
+        self,
+        max_length: int,
+        policy: OnTruncate,
+        name: Callable[[int], str] = "texts[{}]".format,
+    ) -> None:
+        """Begin with none.
+
+        Args:
+            max_length: Tokens kept of each text.
+            policy: What to do with longer ones.
+            name: What a text is called, given its position in the call.
+        """
         self._max_length = max_length
         self._policy = policy
+        self._name = name
         self._count = 0
         self._named: list[str] = []  # only the first few: a stream may be of any length
 
@@ -98,13 +111,14 @@ class TruncationReport:
             index, length = found[0]
             others = f" ({len(found) - 1} more are too long, too)" if len(found) > 1 else ""
             msg = (
-                f"texts[{index}] has {length} tokens, max_length is {self._max_length}{others}. "
-                "Split it, raise max_length, or pass on_truncate='warn' to embed its head."
+                f"{self._name(index)} has {length} tokens, max_length is {self._max_length}"
+                f"{others}. Split it, raise max_length, or pass on_truncate='warn' to embed its "
+                "head."
             )
             raise InputError(msg, index=index)
         self._count += len(found)
         room = _NAMED_IN_WARNING - len(self._named)
-        self._named += [f"texts[{index}] ({length} tokens)" for index, length in found[:room]]
+        self._named += [f"{self._name(index)} ({length} tokens)" for index, length in found[:room]]
 
     def close(self) -> None:
         """Issue the call's one `TruncationWarning`, if there is anything to say."""

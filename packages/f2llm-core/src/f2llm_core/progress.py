@@ -17,7 +17,11 @@ class CallObserver:
     """
 
     def __init__(
-        self, truncation: TruncationReport, *, show_progress: bool, total: int | None
+        self,
+        truncation: TruncationReport,
+        *,
+        show_progress: bool = False,
+        total: int | None = None,
     ) -> None:
         """Start observing.
 
@@ -28,20 +32,30 @@ class CallObserver:
         """
         self.offset = 0
         self._truncation = truncation
+        self._show_progress = show_progress
+        self._total = total
+        self._skipped = 0
         self._bar: Any = None
-        if show_progress:
-            from tqdm.auto import tqdm
-
-            self._bar = tqdm(total=total, desc="Embedding", unit="text")
 
     def tokenized(self, lengths: Sequence[int]) -> None:
-        """Record the token counts of the current block."""
+        """Record the token counts of the current block; the bar is drawn with the first."""
         self._truncation.add(lengths, self.offset)
+        if self._show_progress and self._bar is None:
+            from tqdm.auto import tqdm
+
+            self._bar = tqdm(
+                total=self._total, initial=self._skipped, desc="Embedding", unit="text"
+            )
 
     def embedded(self, count: int) -> None:
-        """Advance the bar."""
+        """Advance the bar; tqdm takes that from any thread."""
         if self._bar is not None:
             self._bar.update(count)
+
+    def skipped(self, count: int) -> None:
+        """Advance the bar by texts that need no embedding; the rate does not count the first."""
+        self._skipped += count
+        self.embedded(count)
 
     def __enter__(self) -> CallObserver:
         return self

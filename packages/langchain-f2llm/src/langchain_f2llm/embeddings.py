@@ -15,7 +15,7 @@ from typing_extensions import Self, Unpack
 
 from f2llm_core import DEFAULT_MODEL, F2LLM
 from f2llm_core.inputs import OnTruncate, check_text, check_texts
-from f2llm_core.options import DEFAULT_MAX_BATCH_TOKENS, BackendName, DTypeName, EncodeOptions
+from f2llm_core.options import DEFAULT_CACHE_MAX_BYTES, BackendName, DTypeName, EncodeOptions
 
 
 class _QueryOptions(TypedDict, total=False):
@@ -67,13 +67,17 @@ class F2LLMEmbeddings(Serializable, Embeddings):
     backend: BackendName = "local"
     device: str | None = None
     dtype: DTypeName = "auto"
-    max_batch_tokens: int = DEFAULT_MAX_BATCH_TOKENS
+    max_batch_tokens: int | None = None
     local_files_only: bool = False
+    cache: bool | str | Path | None = None
+    cache_max_bytes: int = DEFAULT_CACHE_MAX_BYTES
     token: SecretStr | None = Field(default=None, exclude=True, repr=False)
 
     if not TYPE_CHECKING:  # type checkers derive a better signature from the fields
 
         def __init__(self, **options: object) -> None:
+            if isinstance(options.get("token"), str):  # no traceback's variables shall show it
+                options["token"] = SecretStr(options["token"])
             super().__init__(**options)
             _ = self.encoder  # not in a validator, so that the core's errors arrive as they are
 
@@ -86,8 +90,7 @@ class F2LLMEmbeddings(Serializable, Embeddings):
     @cached_property
     def encoder(self) -> F2LLM:
         """The core encoder behind this object; its `dimensions` are never None."""
-        token = self.token.get_secret_value() if self.token else None
-        return F2LLM(**self.model_dump(warnings=False), token=token)
+        return F2LLM(**self.model_dump(warnings=False), token=self.token)
 
     @property
     def model_name(self) -> str:
@@ -137,4 +140,5 @@ class F2LLMEmbeddings(Serializable, Embeddings):
     @property
     def lc_attributes(self) -> dict[str, Any]:
         """As resolved: `"80M"` means other vectors once another revision is pinned."""
-        return {"model": self.encoder.model, "revision": self.encoder.revision}
+        encoder, cache = self.encoder, self.encoder.config["cache"]
+        return {"model": encoder.model, "revision": encoder.revision, "cache": cache}

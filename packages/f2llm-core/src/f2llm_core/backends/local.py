@@ -1,25 +1,27 @@
-"""The package's own engine behind the seam: tokenise, pack, run, write rows to their place."""
+"""The package's own engine behind the seam: tokenise, queue, run."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Sequence
-from functools import cached_property
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from f2llm_core.backends.base import Observer
-from f2llm_core.engine.config import Qwen3Config, read_config
-from f2llm_core.engine.contract import check_modules
-from f2llm_core.engine.hub import ModelSource, fetch
-from f2llm_core.engine.packing import plan_batches
+from f2llm_core.backends.base import Observer, Pending, Stats
+from f2llm_core.backends.checkpoint import Checkpoint
+from f2llm_core.engine.config import Qwen3Config
+from f2llm_core.engine.hub import ModelSource
+from f2llm_core.engine.memory import trim
 from f2llm_core.engine.tokenizer import Tokenizer
-from f2llm_core.errors import ConfigurationError, ModelLoadError
+from f2llm_core.errors import ConfigurationError, ModelError
 from f2llm_core.instructions import Prompts
+from f2llm_core.jobs import Job, Prompt
 from f2llm_core.matryoshka import Vectors
 from f2llm_core.options import LoadOptions
+from f2llm_core.worker import Worker
 
 _KEPT_PREFIX_TOKENS = 4096  # of all instructions kept; 32 kB a token at the 80M size in float32
 
@@ -35,16 +37,24 @@ class Prefix(Protocol):
 class Engine(Protocol):
     """A loaded model."""
 
+    @property
+    def device(self) -> Any:  # noqa: ANN401  (torch's, which is not imported here)
+        """Where it computes, a `torch.device`."""
+
+    @property
+    def batch_tokens(self) -> int:
+        """Tokens per forward pass that suit the device."""
+
     def forward(
         self,
         sequences: Sequence[Sequence[int]],
-        prefix: Any = None,  # noqa: ANN401  (each engine's own)
+        prefixes: Sequence[Any] | None = None,  # each engine's own, or None
     ) -> Vectors:
         """Return `(len(sequences), width)` float32 rows for EOS-terminated token ids.
 
         Args:
-            sequences: Token ids; without those of the prefix, if there is one.
-            prefix: What stands before every sequence, from `prefix`.
+            sequences: Token ids; without those of their prefixes.
+            prefixes: What stands before each sequence, from `prefix`, or None.
         """
 
     def prefix(self, ids: Sequence[int]) -> Prefix | None:
@@ -55,7 +65,7 @@ class LocalBackend:
     """Runs a checkpoint in this process.
 
     Nothing is read before it is needed: the configuration first, the tokenizer and the weights with
-    the first text. Safe to call from several threads; forward passes take turns.
+    the first text. Callers tokenise in their own threads; the worker's thread loads and computes.
     """
 
     def __init__(self, source: ModelSource, options: LoadOptions) -> None:
@@ -68,40 +78,111 @@ class LocalBackend:
         Raises:
             ModelLoadError: `source` is a local folder with an unusable `config.json`.
         """
-        self._source = source
+        self.checkpoint = Checkpoint(
+            source, local_files_only=options.local_files_only, token=options.token
+        )
         self._options = options
-        self._loading = threading.RLock()
-        self._running = threading.Lock()
+        self._engine: Engine | None = None
+        self._process = os.getpid()
         self._prefixes: dict[tuple[int, ...], Prefix | None] = {}
+        self._stats = Stats()
+        self._worker = Worker(self)
         if source.folder is not None:
-            _ = self._config  # a wrong folder is better said now than with the first text
+            _ = self.checkpoint.config  # a wrong folder is better said now than with the first text
 
-    @cached_property
-    def _folder(self) -> Path:
-        options = self._options
-        return fetch(self._source, local_files_only=options.local_files_only, token=options.token)
+    @property
+    def width(self) -> int:
+        """Full embedding width of the model."""
+        spec = self.checkpoint.source.spec
+        return self.checkpoint.config.width if spec is None else spec.width
 
-    @cached_property
-    def _config(self) -> Qwen3Config:
-        path = self._folder / "config.json"
-        config = read_config(path)
-        check_modules(self._folder)
-        spec = self._source.spec
-        if spec is not None and (config.width, config.layers) != (spec.width, spec.layers):
-            msg = (
-                f"{path} describes {config.layers} layers of width {config.width}; {spec.repo_id} "
-                f"has {spec.layers} of {spec.width}. The cached files are of another model."
-            )
-            raise ModelLoadError(msg)
-        return config
+    @property
+    def max_position(self) -> int:
+        """Longest sequence the model supports, in tokens."""
+        return self.checkpoint.config.max_position
 
-    @cached_property
+    @property
+    def prompts(self) -> Prompts:
+        """The checkpoint's own prompts."""
+        return self._tokenizer.prompts
+
+    @property
+    def stats(self) -> Stats:
+        """What was computed so far."""
+        return self._stats
+
+    @property
     def _tokenizer(self) -> Tokenizer:
-        return Tokenizer(self._folder, self._config)
+        self._worker.check_open()
+        return self.checkpoint.tokenizer
 
-    @cached_property
-    def _engine(self) -> Engine:
-        return self._load_engine(self._folder, self._config, self._options)
+    def load(self) -> None:
+        """Load tokenizer and weights now rather than with the first text."""
+        _ = self._tokenizer
+        self._queue([], lambda _: None).result()
+
+    def submit(
+        self, prompts: Sequence[str], *, prefix: str, max_length: int, observer: Observer
+    ) -> Pending:
+        """Check, tokenise and queue whole prompts; see `Backend.submit`."""
+        tokenizer = self._tokenizer
+        start = self._start(prefix, max_length)
+        ids = tokenizer.encode(prompts)
+        observer.tokenized([len(i) + 1 for i in ids])
+        finished = [tokenizer.finish(i, max_length) for i in ids]
+        return Pending(self._queue([_split(i, start) for i in finished], observer.embedded))
+
+    def count_tokens(self, prompts: Sequence[str]) -> list[int]:
+        """Return the untruncated token count of every prompt, EOS included."""
+        return [len(ids) + 1 for ids in self._tokenizer.encode(prompts)]
+
+    def close(self) -> None:
+        """Free the model after the batch at hand; see `Backend.close`."""
+        self._worker.close()
+        self._engine = None
+        self._prefixes.clear()
+        self.checkpoint.forget_tokenizer()
+
+    def _queue(self, prompts: list[Prompt], progressed: Callable[[int], None]) -> Future[Vectors]:
+        job = Job(prompts, self.width, progressed)
+        self._worker.submit(job)
+        return job.future
+
+    def _start(self, prefix: str, max_length: int) -> tuple[int, ...]:
+        """Return the tokens that prompts of this prefix have in common, as a rule."""
+        # The last space merges with the word that follows it, so it is no token of the prefix.
+        [tokens] = self._tokenizer.encode([prefix.rstrip(" ")]) if prefix else [[]]
+        if tokens and len(tokens) + 1 >= max_length:
+            msg = (
+                f"max_length={max_length} leaves no room for text after the instruction, which "
+                f"takes {len(tokens)} tokens: {prefix!r}."
+            )
+            raise ConfigurationError(msg)
+        return tuple(tokens)
+
+    # What follows runs on the worker's thread only.
+
+    @property
+    def batch_tokens(self) -> int:
+        """Tokens per forward pass."""
+        assert self._engine is not None  # noqa: S101  (for the type checker)
+        return self._options.max_batch_tokens or self._engine.batch_tokens
+
+    def prepare(self) -> None:
+        """Load the weights, unless they are loaded."""
+        if self._engine is None:
+            self._engine = self._load_engine(
+                self.checkpoint.folder, self.checkpoint.config, self._options
+            )
+            self._process = os.getpid()
+            trim()
+        elif self._process != os.getpid() and self._engine.device.type != "cpu":
+            msg = (
+                f"This model was loaded on {self._engine.device} before the process was forked, "
+                "which such a device does not survive. Start processes with 'spawn' or "
+                "'forkserver', or load the model after the fork."
+            )
+            raise ModelError(msg)
 
     def _load_engine(self, folder: Path, config: Qwen3Config, options: LoadOptions) -> Engine:
         from f2llm_core.engine.device import choose_device, choose_dtype
@@ -110,109 +191,52 @@ class LocalBackend:
 
         device = choose_device(options.device)
         dtype = choose_dtype(options.dtype, device)
-        return Qwen3Encoder(config, read_weights(folder, config), device=device, dtype=dtype)
+        int8 = options.dtype == "int8"
+        tensors = read_weights(folder, config)
+        return Qwen3Encoder(config, tensors, device=device, dtype=dtype, int8=int8)
 
-    @property
-    def width(self) -> int:
-        """Full embedding width of the model."""
-        if self._source.spec is not None:
-            return self._source.spec.width
-        with self._loading:
-            return self._config.width
+    def forked(self) -> None:
+        """Let go of locks that threads of the parent process may have held."""
+        self.checkpoint.forked()
 
-    @property
-    def max_position(self) -> int:
-        """Longest sequence the model supports, in tokens."""
-        with self._loading:
-            return self._config.max_position
-
-    @property
-    def prompts(self) -> Prompts:
-        """The checkpoint's own prompts."""
-        with self._loading:
-            return self._tokenizer.prompts
-
-    def load(self) -> None:
-        """Load tokenizer and weights now rather than with the first text."""
-        with self._loading:
-            _ = self._tokenizer, self._engine
-
-    def encode(
-        self, prompts: Sequence[str], *, prefix: str, max_length: int, observer: Observer
-    ) -> Vectors:
-        """Embed whole prompts; see `Backend.encode`."""
-        self.load()
-        ids = self._tokenizer.encode(prompts)
-        observer.tokenized([len(i) + 1 for i in ids])
-        shared = self._shared(prefix, max_length)
-        places: dict[tuple[int, ...], list[int]] = {}  # equal texts are embedded once
-        for index, tokens in enumerate(ids):
-            places.setdefault(self._tokenizer.finish(tokens, max_length), []).append(index)
-
-        rows = np.empty((len(prompts), self.width), dtype=np.float32)
-        for before, sequences in _by_prefix(list(places), shared):
-            # A prefix is not computed again, but its keys and values are laid beside each sequence.
-            lengths = [len(sequence) for sequence in sequences]
-            for batch in plan_batches(lengths, self._options.max_batch_tokens):
-                chosen = [sequences[i] for i in batch]
-                for sequence, row in zip(chosen, self._run(chosen, before), strict=True):
-                    rows[places[sequence]] = row
-                observer.embedded(sum(len(places[sequence]) for sequence in chosen))
-        return rows
-
-    def _run(self, sequences: list[tuple[int, ...]], before: Prefix | None) -> Vectors:
-        """Run one batch, in halves if memory runs out; forward passes take turns."""
-        skip = len(before.ids) if before else 0
+    def run(self, prompts: list[Prompt]) -> Vectors:
+        """Return a row per prompt, `(len(prompts), width)`; in halves if memory runs out."""
         try:
-            with self._running:
-                return self._engine.forward([s[skip:] for s in sequences], before)
+            return self._forward(prompts)
         except RuntimeError as error:
-            if len(sequences) == 1 or not _is_out_of_memory(error):
+            if len(prompts) == 1 or not _is_out_of_memory(error):
                 raise
-        middle = len(sequences) // 2
-        halves = (sequences[:middle], sequences[middle:])
-        return np.concatenate([self._run(half, before) for half in halves])
+        middle = len(prompts) // 2
+        return np.concatenate([self.run(half) for half in (prompts[:middle], prompts[middle:])])
 
-    def _shared(self, prefix: str, max_length: int) -> Prefix | None:
-        """Return the computed start that prompts of this prefix have in common, if any."""
-        # The last space merges with the word that follows it, so it is no token of the prefix.
-        [tokens] = self._tokenizer.encode([prefix.rstrip(" ")])
-        if tokens and len(tokens) + 1 >= max_length:
-            msg = (
-                f"max_length={max_length} leaves no room for text after the instruction, which "
-                f"takes {len(tokens)} tokens: {prefix!r}."
-            )
-            raise ConfigurationError(msg)
-        key = tuple(tokens)
-        if key and key not in self._prefixes:
-            with self._running:
-                if sum(map(len, self._prefixes)) + len(key) > _KEPT_PREFIX_TOKENS:
-                    self._prefixes.clear()
-                self._prefixes[key] = self._engine.prefix(tokens)
-        return self._prefixes.get(key)
+    def _forward(self, prompts: list[Prompt]) -> Vectors:
+        assert self._engine is not None  # noqa: S101  (for the type checker)
+        prefixes = [self._prefix(prompt.ids[: prompt.shared]) for prompt in prompts]
+        sequences = [
+            prompt.ids[len(prefix.ids) :] if prefix else prompt.ids
+            for prompt, prefix in zip(prompts, prefixes, strict=True)
+        ]
+        passes, texts = self._stats.passes + 1, self._stats.texts + len(prompts)
+        self._stats = Stats(passes, texts)
+        return self._engine.forward(sequences, prefixes)
 
-    def count_tokens(self, prompts: Sequence[str]) -> list[int]:
-        """Return the untruncated token count of every prompt, EOS included."""
-        with self._loading:
-            tokenizer = self._tokenizer
-        return [len(ids) + 1 for ids in tokenizer.encode(prompts)]
+    def _prefix(self, ids: tuple[int, ...]) -> Prefix | None:
+        """Return the computed start of prompts, if there is one."""
+        assert self._engine is not None  # noqa: S101  (for the type checker)
+        if ids and ids not in self._prefixes:
+            if sum(map(len, self._prefixes)) + len(ids) > _KEPT_PREFIX_TOKENS:
+                self._prefixes.clear()
+            self._prefixes[ids] = self._engine.prefix(ids)
+        return self._prefixes.get(ids)
 
 
-def _by_prefix(
-    sequences: list[tuple[int, ...]], shared: Prefix | None
-) -> list[tuple[Prefix | None, list[tuple[int, ...]]]]:
-    """Split sequences into those that start with the tokens of `shared`, and the others.
+def _split(ids: tuple[int, ...], start: tuple[int, ...]) -> Prompt:
+    """Tell a prompt that begins with the tokens of its prefix from one that merged with it.
 
     Tokens can merge across the end of a prefix, so that a prompt need not start with its tokens.
     """
-    if shared is None:
-        return [(None, sequences)]
-    size = len(shared.ids)
-    starts = [s[:size] == shared.ids and len(s) > size for s in sequences]
-    return [
-        (shared, [s for s, yes in zip(sequences, starts, strict=True) if yes]),
-        (None, [s for s, yes in zip(sequences, starts, strict=True) if not yes]),
-    ]
+    size = len(start)
+    return Prompt(ids, size if ids[:size] == start and len(ids) > size else 0)
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:

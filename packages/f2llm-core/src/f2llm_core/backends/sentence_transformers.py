@@ -20,6 +20,9 @@ from f2llm_core.errors import MissingExtraError
 from f2llm_core.matryoshka import Vectors
 from f2llm_core.options import LoadOptions
 
+#: Tokens per forward pass, without the padding: near its best on CPUs, and fine on a GPU.
+BATCH_TOKENS = 2048
+
 
 class SentenceTransformersBackend(LocalBackend):
     """Runs a checkpoint through sentence-transformers: padded batches, transformers' Qwen3."""
@@ -49,13 +52,16 @@ class SentenceTransformersBackend(LocalBackend):
 class _PaddedEngine:
     def __init__(self, model: Any, device: torch.device) -> None:  # noqa: ANN401  (untyped library)
         self._model = model
-        self._device = device
+        self.device = device
+        self.batch_tokens = BATCH_TOKENS
 
     def prefix(self, ids: Sequence[int]) -> None:
         """Compute every prompt in full, as the reference should."""
 
     @torch.inference_mode()
-    def forward(self, sequences: Sequence[Sequence[int]], prefix: None = None) -> Vectors:
+    def forward(
+        self, sequences: Sequence[Sequence[int]], prefixes: Sequence[None] | None = None
+    ) -> Vectors:
         """Return `(N, width)` float32 rows; the padding id is arbitrary, since it is masked."""
         longest = max(map(len, sequences))
         ids = torch.zeros((len(sequences), longest), dtype=torch.int64)
@@ -63,6 +69,6 @@ class _PaddedEngine:
         for row, sequence in enumerate(sequences):
             ids[row, : len(sequence)] = torch.tensor(sequence)
             mask[row, : len(sequence)] = 1
-        features = {"input_ids": ids.to(self._device), "attention_mask": mask.to(self._device)}
+        features = {"input_ids": ids.to(self.device), "attention_mask": mask.to(self.device)}
         rows: Vectors = self._model(features)["sentence_embedding"].float().cpu().numpy()
         return rows

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from inspect import signature
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding, mean_agg
@@ -12,12 +13,13 @@ from pydantic import ConfigDict, Field, PrivateAttr, SecretStr
 
 from f2llm_core import DEFAULT_MODEL, F2LLM, ConfigurationError
 from f2llm_core.inputs import OnTruncate, check_text, check_texts
-from f2llm_core.options import DEFAULT_MAX_BATCH_TOKENS, BackendName, DTypeName
+from f2llm_core.options import DEFAULT_CACHE_MAX_BYTES, BackendName, DTypeName
+from f2llm_core.secret import hide
 
 _WORDS = {"instruction": "query_instruction", "document_instruction": "text_instruction"}
 #: The core's options by name, in LlamaIndex's words.
 _OPTIONS = {o: _WORDS.get(o, o) for o in signature(F2LLM).parameters} | {"model": "model_name"}
-_NO_CACHE = "embeddings_cache gives queries the vectors of equal documents; cache in a pipeline."
+_NO_CACHE = "embeddings_cache gives queries the vectors of equal documents; use cache=True."
 
 
 class F2LLMEmbedding(BaseEmbedding):
@@ -47,8 +49,10 @@ class F2LLMEmbedding(BaseEmbedding):
     backend: BackendName = Field(default="local", frozen=True)
     dtype: DTypeName = Field(default="auto", frozen=True)
     device: str | None = Field(default=None, frozen=True, exclude=True)
-    max_batch_tokens: int = Field(default=DEFAULT_MAX_BATCH_TOKENS, frozen=True, exclude=True)
+    max_batch_tokens: int | None = Field(default=None, frozen=True, exclude=True)
     local_files_only: bool = Field(default=False, frozen=True, exclude=True)
+    cache: bool | str | Path | None = Field(default=None, frozen=True, exclude=True)
+    cache_max_bytes: int = Field(default=DEFAULT_CACHE_MAX_BYTES, frozen=True, exclude=True)
     token: SecretStr | None = Field(default=None, frozen=True, exclude=True, repr=False)
     embed_batch_size: int = Field(default=512, gt=0, le=2048, exclude=True)
     num_workers: int | None = Field(default=None, exclude=True)
@@ -60,14 +64,15 @@ class F2LLMEmbedding(BaseEmbedding):
             if model_name is ...:
                 model_name = options.pop("model", DEFAULT_MODEL)
             given = {core: options.pop(ours) for core, ours in _OPTIONS.items() if ours in options}
-            if isinstance(token := given.get("token"), SecretStr):
-                given["token"] = token.get_secret_value()
+            if secret := hide(given.get("token")):
+                given["token"] = secret  # no traceback's variables shall show it
             wraps = isinstance(model_name, F2LLM)
             encoder = model_name.with_options(**given) if wraps else F2LLM(model_name, **given)
             if options.get("embeddings_cache") is not None:
                 raise ConfigurationError(_NO_CACHE)
             # As resolved: "80M" means other vectors once another revision is pinned.
             config = encoder.config | {"model": encoder.model, "revision": encoder.revision}
+            token = SecretStr(secret.get_secret_value()) if secret else None
             super().__init__(token=token, **{_OPTIONS[k]: v for k, v in config.items()}, **options)
             self._encoder = encoder
 

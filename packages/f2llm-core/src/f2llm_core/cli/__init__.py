@@ -1,0 +1,58 @@
+"""The `f2llm` command. Each command is a module; what is heavy is imported when one runs."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, TextIO
+
+import click
+
+from f2llm_core import __version__
+from f2llm_core.cli.cache import cache
+from f2llm_core.cli.info import info
+from f2llm_core.cli.shared import debug_enabled, debug_option
+from f2llm_core.errors import F2LLMError, F2LLMWarning
+
+
+class _Group(click.Group):
+    """Gives the errors and warnings of this library in one line each, on standard error."""
+
+    def invoke(self, context: click.Context) -> Any:  # noqa: ANN401  (as in click)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            try:
+                return super().invoke(context)
+            except F2LLMError as error:
+                if debug_enabled(context):
+                    raise
+                message = " ".join(str(error).splitlines())
+                raise click.ClickException(message) from error
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    if issubclass(category, F2LLMWarning):
+        click.echo(f"Warning: {message}", err=True)
+    else:
+        text = warnings.formatwarning(message, category, filename, lineno, line)
+        click.echo(text, err=True, nl=False)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="f2llm")
+@debug_option
+def main() -> None:
+    """F2LLM-v2 embeddings from the command line.
+
+    Errors are one line on standard error; the exit code is then 1, or 2 for a wrong command line.
+    """
+
+
+main.add_command(cache)
+main.add_command(info)

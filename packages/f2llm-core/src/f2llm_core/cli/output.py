@@ -1,0 +1,46 @@
+"""How the commands print: aligned text for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+
+import click
+
+
+def print_json(value: object) -> None:
+    """Write one JSON document to standard output, in ASCII, which every terminal can show."""
+    click.echo(json.dumps(value, indent=2))
+
+
+def print_fields(title: str, fields: Iterable[tuple[str, object]]) -> None:
+    """Write a title and, indented below it, names and values in two columns."""
+    fields = list(fields)
+    width = max(len(name) for name, _ in fields)
+    click.echo(title)
+    for name, value in fields:
+        click.echo(f"  {name:<{width}}  {value}".rstrip())
+
+
+def print_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write rows in aligned columns, indented; numbers to the right."""
+    rows = list(rows)
+    table = [list(head), *([str(cell) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    right = [all(isinstance(row[i], int) for row in rows) for i in range(len(head))]
+    for line in table:
+        cells = (
+            cell.rjust(width) if to_right else cell.ljust(width)
+            for cell, width, to_right in zip(line, widths, right, strict=True)
+        )
+        click.echo(f"  {'  '.join(cells)}".rstrip())
+
+
+def human_size(size: int) -> str:
+    """Return a number of bytes for reading, for example `"1.1 GiB"`."""
+    value = float(size)
+    for unit in ("bytes", "KiB", "MiB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.3g} {unit}"
+        value /= 1024
+    return f"{value:.3g} GiB"

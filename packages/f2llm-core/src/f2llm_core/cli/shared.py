@@ -1,0 +1,53 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_DEBUG = "f2llm_core.debug"
+
+
+def debug_enabled(context: click.Context) -> bool:
+    """Tell whether `--debug` was given, before or after the command's name."""
+    return bool(context.meta.get(_DEBUG))
+
+
+def _set_debug(context: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        context.meta[_DEBUG] = True  # shared by the contexts of group and command
+
+
+debug_option = click.option(
+    "--debug",
+    is_flag=True,
+    expose_value=False,
+    callback=_set_debug,
+    help="Show the traceback of an error.",
+)
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Write JSON to standard output, the rest to stderr."
+)
+
+
+def load_options(command: Command) -> Command:
+    """Add the options that decide which weights are loaded and how, named as `F2LLM` has them."""
+    for option in reversed(
+        [
+            click.option("--revision", help="Commit, branch or tag on the hub; sizes are pinned."),
+            click.option("--device", help="For example cpu or cuda:1; the first GPU by default."),
+            click.option(
+                "--dtype",
+                default="auto",
+                help="Precision: auto (the default), float32, bfloat16, int8.",
+            ),
+            click.option("--offline", is_flag=True, help="Never use the network."),
+        ]
+    ):
+        command = option(command)
+    return command

@@ -1,0 +1,110 @@
+"""What one call wants to have computed, and how several calls share a batch."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from typing import NamedTuple
+
+import numpy as np
+
+from f2llm_core.matryoshka import Vectors
+
+
+class Prompt(NamedTuple):
+    """A whole prompt in tokens.
+
+    Attributes:
+        ids: All of them, instruction and EOS included.
+        shared: How many, from the start, are an instruction's that is computed once for all.
+    """
+
+    ids: tuple[int, ...]
+    shared: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """How many are to be computed for this prompt."""
+        return len(self.ids) - self.shared
+
+
+class Job:
+    """What one call wants to have computed, and the future of its rows.
+
+    Attributes:
+        future: Of the rows, `(len(prompts), width)` float32. It can be cancelled until it is done.
+        tokens: Of all different prompts together.
+        waiting: Prompts that were not taken into a batch yet, the longest last.
+    """
+
+    def __init__(
+        self, prompts: Sequence[Prompt], width: int, progressed: Callable[[int], None]
+    ) -> None:
+        """Make a job.
+
+        Args:
+            prompts: In the order of the rows; equal ones are computed once.
+            width: Columns of the rows.
+            progressed: Told, on the worker's thread, how many more rows are done.
+        """
+        self._places: dict[Prompt, list[int]] = {}
+        for index, prompt in enumerate(prompts):
+            self._places.setdefault(prompt, []).append(index)
+        # Longest first: equal lengths meet in one batch, and memory peaks at the start rather than
+        # after an hour.
+        self.waiting = sorted(self._places, key=lambda prompt: prompt.tokens)
+        self.tokens = sum(prompt.tokens for prompt in self._places)
+        self.future: Future[Vectors] = Future()
+        self._rows = np.empty((len(prompts), width), dtype=np.float32)
+        self._progressed = progressed
+
+    def take(self, budget: int, *, at_least: int) -> list[Prompt]:
+        """Remove prompts of up to `budget` tokens from those that wait, and return them."""
+        taken: list[Prompt] = []
+        while self.waiting and (len(taken) < at_least or self.waiting[-1].tokens <= budget):
+            taken.append(self.waiting.pop())
+            budget -= taken[-1].tokens
+        return taken
+
+    def receive(self, prompts: Sequence[Prompt], rows: Mapping[Prompt, Vectors]) -> None:
+        """Write rows of prompts that were taken to their places; the last ones end the job."""
+        places = [self._places.pop(prompt) for prompt in prompts]
+        for prompt, where in zip(prompts, places, strict=True):
+            self._rows[where] = rows[prompt]
+        try:
+            self._progressed(sum(map(len, places)))
+        except Exception as error:  # the caller's own code
+            self.fail(error)
+        if not self._places and self._settling():
+            self.future.set_result(self._rows)
+
+    def fail(self, error: BaseException) -> None:
+        """End the job with an error, unless it has ended."""
+        if self._settling():
+            self.future.set_exception(error)
+
+    def _settling(self) -> bool:
+        """Tell whether the future still wants an outcome, and let it be cancelled no more."""
+        return not self.future.done() and self.future.set_running_or_notify_cancel()
+
+
+#: Jobs and what of each is computed now.
+Batch = list[tuple[Job, list[Prompt]]]
+
+
+def assemble(lane: deque[Job], budget: int) -> Batch:
+    """Take jobs from the head of a lane, the last of them perhaps in part, up to the budget."""
+    batch: Batch = []
+    while lane:
+        if lane[0].future.cancelled():
+            lane.popleft()
+            continue
+        taken = lane[0].take(budget, at_least=0 if batch else 1)
+        if lane[0].waiting and not taken:
+            break
+        batch.append((lane.popleft(), taken))
+        if batch[-1][0].waiting:
+            break
+        budget -= sum(prompt.tokens for prompt in taken)
+    return batch

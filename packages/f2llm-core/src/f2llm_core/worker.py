@@ -1,0 +1,260 @@
+"""One thread per loaded model: callers queue, and whoever waits shares a forward pass.
+
+All of torch's work happens on that thread. Its pool of OpenMP threads then belongs to no other, and
+the process can fork: the worker ends before and starts again, on both sides, when it is needed.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import weakref
+from collections import deque
+from typing import Protocol
+
+from f2llm_core.errors import ClosedError
+from f2llm_core.jobs import Batch, Job, Prompt, assemble
+from f2llm_core.matryoshka import Vectors
+
+#: Jobs of up to so many tokens, queries for instance, take turns with the longer ones, so that they
+#: wait for one slice of a long job and not for its end.
+SHORT_TOKENS = 512
+
+#: While the short come and go, slices of the long are a quarter of a batch: queries wait a quarter
+#: of the time for them. Documents give up some speed, since smaller products are less efficient.
+CAREFUL_SLICES = 8
+
+
+class Runner(Protocol):
+    """What computes. Called on the worker's thread only."""
+
+    @property
+    def batch_tokens(self) -> int:
+        """Tokens per forward pass, known after `prepare`."""
+
+    def prepare(self) -> None:
+        """Get ready; called before every batch."""
+
+    def forked(self) -> None:
+        """Let go of locks that threads of the parent process may have held."""
+
+    def run(self, prompts: list[Prompt]) -> Vectors:
+        """Return one row per prompt; equal lengths stand together, the longest first."""
+
+
+class Worker:
+    """The queue of one model, and the thread that serves it while there is work.
+
+    The short jobs of all callers are merged in the order they came. Long jobs get a slice each in
+    turn. Where both wait, they alternate. Nobody waits for more callers to come.
+    """
+
+    def __init__(self, runner: Runner) -> None:
+        """Make a worker; its thread starts with the first job.
+
+        Args:
+            runner: Owns this worker, and is freed as if it were not known here.
+        """
+        self._runner = weakref.ref(runner)
+        self._closed = self._paused = False
+        self._careful = 0
+        self._reset()
+        _WORKERS[id(self)] = self
+        weakref.finalize(runner, self.close, wait=False).atexit = False
+
+    def _reset(self) -> None:
+        self._changed = threading.Condition()
+        self._short: deque[Job] = deque()
+        self._long: deque[Job] = deque()
+        self._last: deque[Job] | None = None  # the lane served last
+        self._running: list[Job] = []
+        self._thread: threading.Thread | None = None
+
+    def submit(self, job: Job) -> None:
+        """Queue a job.
+
+        Raises:
+            ClosedError: After `close`.
+        """
+        with self._changed:
+            self.check_open()
+            self._start()
+            (self._short if job.tokens <= SHORT_TOKENS else self._long).append(job)
+            self._changed.notify()
+
+    def check_open(self) -> None:
+        """Raise `ClosedError` after `close`."""
+        if self._closed:
+            raise _closed()
+
+    def close(self, *, wait: bool = True) -> None:
+        """End the jobs that wait with a `ClosedError`, and the thread after its batch.
+
+        Args:
+            wait: Return only when the thread has ended.
+        """
+        with self._changed:
+            self._closed = True
+            thread = self._thread
+            waiting = self._clear()
+            self._changed.notify()
+        for job in waiting:
+            job.fail(_closed())
+        if wait and thread not in {None, threading.current_thread()}:
+            thread.join()
+
+    def pause(self) -> None:
+        """End the thread after its batch; jobs stay queued until `resume`."""
+        with self._changed:
+            self._paused = True
+            thread = self._thread
+            self._changed.notify()
+        if thread not in {None, threading.current_thread()}:
+            thread.join()
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        with self._changed:
+            self._paused = False
+            if self._short or self._long:
+                self._start()
+
+    def abandon(self) -> None:
+        """Begin anew in a forked process: locks and jobs are those of threads it does not have."""
+        self._paused = False
+        self._reset()
+        if (runner := self._runner()) is not None:
+            runner.forked()
+
+    def _start(self) -> None:
+        if self._thread is None and not self._paused:
+            thread = threading.Thread(target=self._work, name="f2llm-worker", daemon=True)
+            thread.start()
+            self._thread = thread
+
+    def _clear(self) -> list[Job]:
+        jobs = [*self._short, *self._long]
+        self._short.clear()
+        self._long.clear()
+        return jobs
+
+    def _work(self) -> None:
+        try:
+            while self._wait():
+                self._serve()
+        except BaseException as error:  # whatever it is, nobody may wait for ever
+            with self._changed:
+                self._thread = None
+                jobs = self._running + self._clear()
+            for job in jobs:
+                job.fail(error)
+
+    def _wait(self) -> bool:
+        """Wait for jobs; False tells the thread to end."""
+        with self._changed:
+            while not (self._short or self._long or self._closed or self._paused):
+                self._changed.wait()
+            if self._closed or self._paused:
+                self._thread = None
+                return False
+            return True
+
+    def _serve(self) -> None:
+        """Compute one batch."""
+        runner = self._runner()
+        if runner is None:
+            return
+        try:
+            runner.prepare()
+        except Exception as error:  # the same for all who wait
+            with self._changed:
+                waiting = self._clear()
+            for job in waiting:
+                job.fail(error)
+            return
+        with self._changed:
+            lane, budget = self._next_lane(runner.batch_tokens)
+            batch = assemble(lane, budget)
+            self._running = [job for job, _ in batch]
+        _compute(runner, batch)
+        with self._changed:
+            unfinished = [job for job in self._running if not job.future.done()]
+            self._running = []
+            if not self._closed:
+                lane.extend(unfinished)
+                return
+        for job in unfinished:
+            job.fail(_closed())
+
+    def _next_lane(self, budget: int) -> tuple[deque[Job], int]:
+        """Return the lane whose turn it is, and what its batch may hold."""
+        if self._short and not (self._long and self._last is self._short):
+            self._last = self._short
+            if self._long:
+                self._careful = CAREFUL_SLICES
+        else:
+            self._last = self._long
+            if self._careful:
+                self._careful -= 1
+                budget //= 4
+        return self._last, budget
+
+
+def _compute(runner: Runner, batch: Batch) -> None:
+    """Give every job of a batch its rows, or the error that is its own."""
+    different = {prompt for _, taken in batch for prompt in taken}
+    prompts = sorted(different, key=lambda p: (-p.tokens, p.ids[: p.shared], p.ids))
+    try:
+        rows = dict(zip(prompts, runner.run(prompts) if prompts else [], strict=True))
+    except Exception as error:  # handed to whom it belongs
+        if len(batch) == 1:
+            batch[0][0].fail(error)
+        else:
+            for part in batch:
+                _compute(runner, [part])
+        return
+    for job, taken in batch:
+        job.receive(taken, rows)
+
+
+def _closed() -> ClosedError:
+    return ClosedError(
+        "This model was closed, and with it every encoder that shares its weights. "
+        "Make a new one: F2LLM(**model.config)."
+    )
+
+
+_WORKERS: weakref.WeakValueDictionary[int, Worker] = weakref.WeakValueDictionary()
+
+
+def _all() -> list[Worker]:
+    return [worker for ref in _WORKERS.valuerefs() if (worker := ref()) is not None]
+
+
+def _before_fork() -> None:
+    for worker in _all():
+        worker.pause()
+
+
+def _after_fork_here() -> None:
+    for worker in _all():
+        worker.resume()
+
+
+def _after_fork_there() -> None:
+    for worker in _all():
+        worker.abandon()
+
+
+def _at_exit() -> None:
+    # A thread inside torch while the interpreter goes away brings the process down.
+    for worker in _all():
+        worker.close()
+
+
+atexit.register(_at_exit)
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_after_fork_here, after_in_child=_after_fork_there
+    )

@@ -1,0 +1,99 @@
+"""What tells one model's rows from another's."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from f2llm_core import ConfigurationError
+from f2llm_core import fingerprint as module
+from f2llm_core.engine.hub import ModelSource, identify
+from f2llm_core.fingerprint import ModelIdentity, file_versions, model_identity
+from f2llm_core.options import LoadOptions
+from support import copy_model, edit_json
+
+COMMIT = "0123456789abcdef" * 2 + "01234567"
+
+
+def identity_of(folder, **options):
+    options = LoadOptions(folder, **({"dtype": "float32"} | options))
+    return model_identity(identify(folder), Path(folder), options)
+
+
+def test_a_snapshot_is_named_by_its_commit():
+    source = ModelSource("owner/name", None, "main", None)
+    options = LoadOptions("owner/name", dtype="bfloat16")
+    assert model_identity(source, Path("snapshots") / COMMIT, options) == ModelIdentity(
+        f"owner/name@{COMMIT}", "local", "bfloat16", "cpu"
+    )
+    assert file_versions(source) == ()
+
+
+def test_a_folder_is_named_by_its_contents(tmp_path):
+    first = identity_of(copy_model(tmp_path / "a"))
+    assert first.model.startswith("sha256:")
+    assert identity_of(copy_model(tmp_path / "b")) == first
+    (tmp_path / "b" / "README.md").write_text("not read by the model")
+    assert identity_of(tmp_path / "b") == first
+    # A folder that looks like a snapshot is a folder still.
+    assert identity_of(shutil.copytree(tmp_path / "a", tmp_path / COMMIT)) == first
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json"])
+def test_every_decisive_file_counts(tmp_path, name):
+    folder = copy_model(tmp_path / "model")
+    before = identity_of(folder), file_versions(identify(folder))
+    if (folder / name).exists():
+        edit_json(folder / name, something=1)
+    else:
+        (folder / name).write_text("{}")
+    assert identity_of(folder) != before[0]
+    assert file_versions(identify(folder)) != before[1]
+
+
+def test_one_bit_of_the_weights_counts(tmp_path):
+    folder = copy_model(tmp_path / "model")
+    before = identity_of(folder)
+    weights = bytearray((folder / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(weights)
+    assert identity_of(folder) != before
+
+
+def test_precision_and_backend_count_and_auto_is_resolved(checkpoint, monkeypatch):
+    import torch
+
+    from f2llm_core.engine import device
+
+    full = identity_of(checkpoint)
+    assert full != identity_of(checkpoint, dtype="bfloat16")
+    assert full != identity_of(checkpoint, backend="sentence-transformers")
+    for dtype in (torch.float32, torch.bfloat16):
+        monkeypatch.setattr(device, "choose_dtype", lambda *_, dtype=dtype: dtype)
+        name = str(dtype).removeprefix("torch.")
+        assert identity_of(checkpoint, dtype="auto").dtype == name
+        assert identity_of(checkpoint, dtype="int8").dtype == f"int8/{name}"
+
+
+def test_a_device_that_is_not_there_is_said(checkpoint):
+    with pytest.raises(ConfigurationError, match="not available"):
+        identity_of(checkpoint, device="nosuch")
+
+
+def test_files_are_read_once_while_they_are_the_same(tmp_path, monkeypatch):
+    folder = copy_model(tmp_path / "model")
+    first = identity_of(folder)
+    opened = []
+    monkeypatch.setattr(Path, "open", lambda self, *_: opened.append(self.name))
+    assert identity_of(folder) == first
+    assert opened == []
+    monkeypatch.undo()
+    os.utime(folder / "config.json", ns=(1, 1))
+    read = []
+    hashing = module.hashlib.sha256
+    monkeypatch.setattr(module.hashlib, "sha256", lambda *a: read.append(1) or hashing(*a))
+    assert identity_of(folder) == first  # touched, but equal
+    assert len(read) == 2  # the file, and the whole
