@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format constraints peers bench clean
+.PHONY: help install demo test faults check format constraints peers bench clean
 
 PYTHON ?= python3
 run := .venv/bin/
@@ -20,6 +20,9 @@ demo: install ## Multilingual RAG over Chroma: index the shipped corpus, ask in 
 
 test: install ## Run the test suite
 	$(run)python -m pytest
+
+faults: install ## Reliability in full (minutes): writes reports/ and the README's table
+	$(run)python -m pytest tests/faults --faults=full --timeout=400
 
 check: install ## Lint, format, spelling and types
 	$(run)ruff check .

@@ -7,23 +7,14 @@ import pickle
 import pytest
 
 from f2llm_core import F2LLM, ModelLoadError
+from faults.damage import Canary
 from support import copy_model, edit_json
-
-
-class Canary:
-    """Leaves a file behind when it is unpickled."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return open, (str(self.path), "w")
 
 
 @pytest.fixture
 def canary(tmp_path):
     path = tmp_path / "canary"
-    payload = pickle.dumps(Canary(path))
+    payload = pickle.dumps(Canary(str(path)))
     pickle.loads(payload).close()
     assert path.exists()  # it sings when opened
     path.unlink()
