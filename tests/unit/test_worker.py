@@ -387,11 +387,28 @@ class TestEnd:
     def test_pause_and_resume_lose_nothing(self, table):
         assert firsts(table.submit(0)) == [0]
         table.worker.pause()
-        assert table.worker._thread is None
+        table.batches.clear()
         job = table.submit(1)
-        assert table.worker._thread is None
+        time.sleep(0.05)
+        assert not table.batches
+        assert not job.future.done()
         table.worker.resume()
         assert firsts(job) == [1]
+
+    def test_a_pause_comes_between_the_batches_of_a_long_job(self, table):
+        table.batch_tokens = 10
+        table.hold()
+        job = table.submit(*range(SHORT_TOKENS + 1))
+        pausing = threading.Thread(target=table.worker.pause)
+        pausing.start()
+        while not table.worker._paused:
+            time.sleep(0.001)
+        table.go(100_000)
+        pausing.join(HANG)
+        assert not pausing.is_alive()
+        assert not table.batches  # none began after the pause was asked for
+        table.worker.resume()
+        assert firsts(job) == list(range(SHORT_TOKENS + 1))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")

@@ -1,7 +1,7 @@
 """One thread per loaded model: callers queue, and whoever waits shares a forward pass.
 
 All of torch's work happens on that thread. Its pool of OpenMP threads then belongs to no other, and
-the process can fork: the worker ends before and starts again, on both sides, when it is needed.
+the process can fork: it waits for the batch at hand, and the child starts a thread of its own.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Worker:
             runner: Owns this worker, and is freed as if it were not known here.
         """
         self._runner = weakref.ref(runner)
-        self._closed = self._paused = False
+        self._closed = False
         self._careful = 0
         self._reset()
         _WORKERS[id(self)] = self
@@ -65,6 +65,7 @@ class Worker:
 
     def _reset(self) -> None:
         self._changed = threading.Condition()
+        self._paused = self._computing = False
         self._short: deque[Job] = deque()
         self._long: deque[Job] = deque()
         self._last: deque[Job] | None = None  # the lane served last
@@ -81,7 +82,7 @@ class Worker:
             self.check_open()
             self._start()
             (self._short if job.tokens <= SHORT_TOKENS else self._long).append(job)
-            self._changed.notify()
+            self._changed.notify_all()
 
     def check_open(self) -> None:
         """Raise `ClosedError` after `close`."""
@@ -98,37 +99,38 @@ class Worker:
             self._closed = True
             thread = self._thread
             waiting = self._clear()
-            self._changed.notify()
+            self._changed.notify_all()
         for job in waiting:
             job.fail(_closed())
         if wait and thread not in {None, threading.current_thread()}:
             thread.join()
 
     def pause(self) -> None:
-        """End the thread after its batch; jobs stay queued until `resume`."""
+        """Let the batch at hand end, and none begin until `resume`.
+
+        The thread stays, asleep. While one ends, its OpenMP threads and MKL give back memory under
+        locks, for some time after `join` has returned; a child born then spins for ever.
+        """
         with self._changed:
             self._paused = True
-            thread = self._thread
-            self._changed.notify()
-        if thread not in {None, threading.current_thread()}:
-            thread.join()
+            # A callback on the worker's own thread may fork, too.
+            while self._computing and self._thread is not threading.current_thread():
+                self._changed.wait()
 
     def resume(self) -> None:
         """Go on after `pause`."""
         with self._changed:
             self._paused = False
-            if self._short or self._long:
-                self._start()
+            self._changed.notify_all()
 
     def abandon(self) -> None:
         """Begin anew in a forked process: locks and jobs are those of threads it does not have."""
-        self._paused = False
         self._reset()
         if (runner := self._runner()) is not None:
             runner.forked()
 
     def _start(self) -> None:
-        if self._thread is None and not self._paused:
+        if self._thread is None:
             thread = threading.Thread(target=self._work, name="f2llm-worker", daemon=True)
             thread.start()
             self._thread = thread
@@ -143,9 +145,14 @@ class Worker:
         try:
             while self._wait():
                 self._serve()
+                with self._changed:
+                    self._computing = False
+                    self._changed.notify_all()
         except BaseException as error:  # whatever it is, nobody may wait for ever
             with self._changed:
                 self._thread = None
+                self._computing = False
+                self._changed.notify_all()
                 jobs = self._running + self._clear()
             for job in jobs:
                 job.fail(error)
@@ -153,11 +160,12 @@ class Worker:
     def _wait(self) -> bool:
         """Wait for jobs; False tells the thread to end."""
         with self._changed:
-            while not (self._short or self._long or self._closed or self._paused):
+            while self._paused or not (self._short or self._long or self._closed):
                 self._changed.wait()
-            if self._closed or self._paused:
+            if self._closed:
                 self._thread = None
                 return False
+            self._computing = True
             return True
 
     def _serve(self) -> None:

@@ -31,6 +31,10 @@ from f2llm_core.matryoshka import Vectors
 # enough for the allocator to hand the same memory out again instead of asking for new pages.
 _CPU_BLOCK_TOKENS = 512
 
+# Blocks are filled up to multiples of so many tokens on a CPU: oneDNN compiles a kernel for every
+# number of rows, which costs a millisecond and stays in memory.
+_CPU_FILL_TOKENS = 16
+
 
 def expected_tensors(config: Qwen3Config) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Yield the name and shape of every tensor a checkpoint must hold, in reading order."""
@@ -81,6 +85,7 @@ class _Block:
     rotary: Tensor  # (T, 1, D / 2) complex64, how far each pair of dimensions is turned
     last: Tensor  # (N,) int64, the last token of each sequence
     attention: Attention
+    count: int  # of the sequences that are asked for; the one after them only fills the block up
 
 
 class Qwen3Encoder:
@@ -110,7 +115,9 @@ class Qwen3Encoder:
         self.linear = choose_linear(device, dtype, int8=int8)
         self.attention = choose_attention(device, dtype)
         self.batch_tokens = choose_batch_tokens(device)
-        self._block_tokens = _CPU_BLOCK_TOKENS if device.type == "cpu" else sys.maxsize
+        on_cpu = device.type == "cpu"
+        self._block_tokens = _CPU_BLOCK_TOKENS if on_cpu else sys.maxsize
+        self._fill_tokens = _CPU_FILL_TOKENS if on_cpu else 1
         self._table = (Int8Table if int8 else Table)(tensors["embed_tokens.weight"], device)
         self._layers = [self._layer(tensors, i) for i in range(config.layers)]
         self._final_norm = self._gain(tensors["norm.weight"])
@@ -178,7 +185,7 @@ class Qwen3Encoder:
         for index, layer in enumerate(self._layers):
             for number, block in enumerate(blocks):
                 blocks[number] = self._run(index, layer, block)
-        hidden = torch.cat([block.hidden for block in blocks])
+        hidden = torch.cat([block.hidden[: block.count] for block in blocks])
         rows = _rms_norm(hidden, self._final_norm, self._norm_floor)
         result: Vectors = rows.cpu().numpy()
         return result
@@ -194,12 +201,15 @@ class Qwen3Encoder:
         kept = []
         for index, layer in enumerate(self._layers):
             _, key, value = self._heads(layer, block)
-            kept.append((key.clone(), value.clone()))
+            kept.append((key[: len(ids)].clone(), value[: len(ids)].clone()))
             if layer.query is None:
                 block = self._run(index, layer, block)
         return Prefix(tuple(ids), tuple(kept))
 
-    def _block(self, given: Sequence[tuple[Sequence[int], Prefix | None]]) -> _Block:
+    def _block(self, given: list[tuple[Sequence[int], Prefix | None]]) -> _Block:
+        count = len(given)
+        if missing := -sum(len(sequence) for sequence, _ in given) % self._fill_tokens:
+            given = [*given, ([0] * missing, None)]
         lengths = [len(sequence) for sequence, _ in given]
         prefixes = [prefix for _, prefix in given]
         before = [len(prefix) if prefix else 0 for prefix in prefixes]
@@ -215,6 +225,7 @@ class Qwen3Encoder:
             self._rotary(lengths, before),
             torch.tensor(np.cumsum(lengths) - 1, device=self.device),
             self.attention(lengths, prefixes, self.device, self.dtype),
+            count,
         )
 
     def _run(self, index: int, layer: _Layer, block: _Block) -> _Block:
