@@ -13,7 +13,7 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from f2llm_core import ClosedError
+from f2llm_core import ClosedError, worker
 from f2llm_core.jobs import Job, Prompt
 from f2llm_core.worker import CAREFUL_SLICES, SHORT_TOKENS, Worker
 
@@ -109,6 +109,26 @@ class TestBatches:
         table.go(2)
         assert [firsts(job) for job in jobs] == [[i, i + 100] for i in range(20)]
         assert len(table.batches) == 1
+
+    def test_callers_who_shared_a_batch_are_waited_for(self, table, monkeypatch):
+        monkeypatch.setattr(worker, "PATIENCE", 1e9)
+        table.hold()
+        jobs = [table.submit(i) for i in range(3)]
+        table.go(2)
+        assert [firsts(job) for job in jobs] == [[0], [1], [2]]
+        table.batches.clear()
+        table.go(1)
+        again = [table.submit(i) for i in (3, 4)]
+        time.sleep(0.05)
+        assert not table.batches
+        again.append(table.submit(5))
+        assert [firsts(job) for job in again] == [[3], [4], [5]]
+        assert len(table.batches) == 1
+
+    def test_who_comes_alone_waits_for_nobody(self, table, monkeypatch):
+        monkeypatch.setattr(worker, "PATIENCE", 1e9)
+        assert firsts(table.submit(0)) == [0]
+        assert firsts(table.submit(1)) == [1]
 
     def test_equal_prompts_of_several_callers_are_computed_once(self, table):
         table.hold()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+import time
 import weakref
 from collections import deque
 from typing import Protocol
@@ -24,6 +25,11 @@ SHORT_TOKENS = 512
 #: While the short come and go, slices of the long are a quarter of a batch: queries wait a quarter
 #: of the time for them. Documents give up some speed, since smaller products are less efficient.
 CAREFUL_SLICES = 8
+
+#: Callers who shared a batch tend to come again together. They are waited for, for this part of the
+#: time that the batch took: else the first of them to come would get the next one alone, over and
+#: over. Who comes alone waits for nobody.
+PATIENCE = 0.1
 
 
 class Runner(Protocol):
@@ -70,6 +76,7 @@ class Worker:
         self._long: deque[Job] = deque()
         self._last: deque[Job] | None = None  # the lane served last
         self._running: list[Job] = []
+        self._company = 0, 0.0  # how many may come again, and until when they are waited for
         self._thread: threading.Thread | None = None
 
     def submit(self, job: Job) -> None:
@@ -162,6 +169,10 @@ class Worker:
         with self._changed:
             while self._paused or not (self._short or self._long or self._closed):
                 self._changed.wait()
+            many, until = self._company
+            while not (self._long or self._paused or self._closed) and len(self._short) < many:
+                if not self._changed.wait(until - time.monotonic()):
+                    break
             if self._closed:
                 self._thread = None
                 return False
@@ -185,8 +196,11 @@ class Worker:
             lane, budget = self._next_lane(runner.batch_tokens)
             batch = assemble(lane, budget)
             self._running = [job for job, _ in batch]
+        start = time.monotonic()
         _compute(runner, batch)
+        end = time.monotonic()
         with self._changed:
+            self._company = len(batch) if len(batch) > 1 else 0, end + PATIENCE * (end - start)
             unfinished = [job for job in self._running if not job.future.done()]
             self._running = []
             if not self._closed:
