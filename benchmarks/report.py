@@ -97,6 +97,39 @@ def markdown(results: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+#: Heading and cell of every column that the README shows.
+_SUMMARY: tuple[tuple[str, Callable[[Row], str]], ...] = (
+    ("", lambda r: r["title"] + (f", batch {r['batch_size']}" if r["tuned"] else "")),
+    ("precision", lambda r: r["dtype"] or _NONE),
+    ("documents, tokens/s", lambda r: _numbers(r, "D", _rate)),
+    ("×", lambda r: _numbers(r, "D", _times)),
+    ("one query, ms", lambda r: _numbers(r, "Q", lambda q: f"{q['p50_ms']:.1f}")),
+    ("×", lambda r: _numbers(r, "Q", _times)),
+    ("16 callers, queries/s", lambda r: _numbers(r, "C", _rate_served)),
+    ("×", lambda r: _numbers(r, "C", _times)),
+    ("cold start, s", lambda r: _numbers(r, "cold", lambda c: f"{c['seconds']['median']:.1f}")),
+    ("MB", lambda r: _numbers(r, "memory", lambda m: f"{m['steady_mb']:,.0f}")),
+)
+_BEGIN, _END = "<!-- speed: begin -->\n", "<!-- speed: end -->"
+
+
+def put_summary(readme: str, results: dict[str, Any]) -> str:
+    """Return the README with the short table of the results between its two marks."""
+    head, _, rest = readme.partition(_BEGIN)
+    _, _, tail = rest.partition(_END)
+    cells = [[cell(row) for _, cell in _SUMMARY] for row in results["rows"]]
+    table = "\n".join(_table([heading for heading, _ in _SUMMARY], cells))
+    return f"{head}{_BEGIN}{table}\n{_END}{tail}"
+
+
+def _rate(d: Row) -> str:
+    return f"{d['tokens_per_second']['median']:,.0f}"
+
+
+def _rate_served(c: Row) -> str:
+    return f"{c['served_per_second']['median']:,.0f}"
+
+
 def _table(head: list[str], rows: list[list[str]]) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
 

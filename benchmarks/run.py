@@ -23,7 +23,7 @@ from benchmarks.flops import linear_flops, text_flops
 from benchmarks.machine import command, describe_machine, load_average
 from benchmarks.picture import draw
 from benchmarks.process import missing_modules
-from benchmarks.report import markdown
+from benchmarks.report import markdown, put_summary
 from benchmarks.suite import Settings, Suite
 from benchmarks.summary import summarize
 from benchmarks.texts import Workload, make_workload
@@ -41,9 +41,9 @@ def main() -> None:
     if not arguments.render:
         results = measure(arguments)
         arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "results.json").write_text(
-        json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+        (arguments.out / "results.json").write_text(
+            json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
     render(arguments.out)
 
 
@@ -82,11 +82,17 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def render(out: Path) -> None:
-    """Write the table and the picture of the results in a folder, and print the table."""
+    """Write the table and the picture of the results in a folder, and print the table.
+
+    The README shows those of this folder.
+    """
     results = json.loads((out / "results.json").read_text("utf-8"))
     table = markdown(results)
     (out / "results.md").write_text(table, encoding="utf-8")
     print(table)
+    if out.resolve() == HERE:
+        readme = HERE.parent / "README.md"
+        readme.write_text(put_summary(readme.read_text("utf-8"), results), encoding="utf-8")
     if find_spec("matplotlib"):
         draw(results, out / "results.png")
     else:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from benchmarks.machine import describe_machine
-from faults.figures import README, REPORT, Tally, markdown, show_in, to_json
+from faults.figures import README, REPORT, Tally, markdown, report_of, show_in
 from faults.requests import Answers
 
-_started = time.monotonic()
 _tallies: dict[str, Tally] = {}
 
 
@@ -59,7 +57,9 @@ def prove() -> Callable[[Tally], None]:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if session.config.getoption("--faults", "short") != "full" or not _tallies:
         return
-    seconds = time.monotonic() - _started
-    REPORT.write_text(to_json(_tallies, describe_machine(), seconds), encoding="utf-8")
-    table = markdown(json.loads(REPORT.read_text(encoding="utf-8")))
+    before = json.loads(REPORT.read_text(encoding="utf-8")) if REPORT.exists() else {}
+    report = report_of(_tallies, describe_machine(), before)
+    shown = json.dumps(report, indent=1, ensure_ascii=False)
+    REPORT.write_text(f"{shown}\n", encoding="utf-8")
+    table = markdown(report)
     README.write_text(show_in(README.read_text(encoding="utf-8"), table), encoding="utf-8")

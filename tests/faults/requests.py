@@ -52,7 +52,7 @@ class Answers:
         }
 
     def random_request(self, rng):
-        count = rng.choice((1, 1, 1, 2, 5, 12))
+        count = rng.choice((1, 1, 1, 1, 2, 5))
         return Request(
             texts=tuple(rng.choices(self.texts, k=count)),
             side=rng.choice(("query", "document")),

@@ -14,9 +14,9 @@ from faults.figures import (
     ROWS,
     Tally,
     markdown,
+    report_of,
     show_in,
     shown_in,
-    to_json,
 )
 
 MACHINE = {
@@ -28,8 +28,8 @@ MACHINE = {
 }
 
 
-def report_of(*tallies):
-    return json.loads(to_json({tally.key: tally for tally in tallies}, MACHINE, 1.0))
+def reported(*tallies, before=None, **machine):
+    return report_of({tally.key: tally for tally in tallies}, MACHINE | machine, before or {})
 
 
 @pytest.mark.skipif(not REPORT.exists(), reason="no full run was reported yet")
@@ -40,7 +40,7 @@ def test_the_readme_shows_the_committed_report():
 
 def test_what_was_not_run_is_said():
     tally = Tally("secrets", tried=30)
-    lines = markdown(report_of(tally)).splitlines()
+    lines = markdown(reported(tally)).splitlines()
     assert [line for line in lines if "not run" not in line][2].endswith("| ✓ 0 leaks |")
     assert sum("not run" in line for line in lines) == len(ROWS) - 1
 
@@ -49,12 +49,22 @@ def test_a_missed_figure_is_shown_as_it_is():
     tally = Tally("secrets", tried=3)
     tally.fault("leaks", "repr")
     assert tally.missed() == ["leaks is 1", "leaks: repr"]
-    assert "✗ 3 (≥ 25) | ✗ 1 leaks |" in markdown(report_of(tally))
+    assert "✗ 3 (≥ 25) | ✗ 1 leaks |" in markdown(reported(tally))
 
 
 def test_a_figure_that_was_not_measured_is_said():
     tally = Tally("batches", tried=1_000)
-    assert "worst cosine: not measured" in markdown(report_of(tally))
+    assert "worst cosine: not measured" in markdown(reported(tally))
+
+
+def test_a_run_of_some_rows_keeps_the_others_as_they_were():
+    first = reported(Tally("secrets", tried=30), Tally("threads", tried=1))
+    both = reported(Tally("threads", tried=2), before=first, date="2000-01-09")
+    assert {key: (row["tried"], row["date"]) for key, row in both["rows"].items()} == {
+        "secrets": (30, "2000-01-01"),
+        "threads": (2, "2000-01-09"),
+    }
+    assert "2000-01-01 to 2000-01-09, 2 cores" in markdown(both)
 
 
 def test_the_worst_of_several_checks_is_kept():

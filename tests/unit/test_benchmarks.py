@@ -11,7 +11,7 @@ from benchmarks import precision
 from benchmarks.checking import WrongVectorsError, call_at_once, check, count_served
 from benchmarks.flops import attention_flops, linear_flops, text_flops
 from benchmarks.picture import draw
-from benchmarks.report import markdown
+from benchmarks.report import markdown, put_summary
 from benchmarks.summary import percentile, spread
 from f2llm_core import MODELS
 from f2llm_core.engine.config import Qwen3Config
@@ -93,6 +93,12 @@ def test_the_committed_table_is_what_the_committed_results_say(tmp_path):
     assert markdown(results).strip() == shown.strip()
     draw(results, tmp_path / "picture.png")
     assert (tmp_path / "picture.png").stat().st_size > 10_000
+
+
+def test_the_readme_shows_the_committed_results():
+    readme = RESULTS.parents[1].joinpath("README.md").read_text(encoding="utf-8")
+    assert readme.count("<!-- speed:") == 2
+    assert put_summary(readme, json.loads(RESULTS.read_text(encoding="utf-8"))) == readme
 
 
 PRECISION = json.loads(RESULTS.with_name("precision.json").read_text(encoding="utf-8"))
