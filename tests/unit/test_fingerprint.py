@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from f2llm_core import ConfigurationError
+from f2llm_core import F2LLM, ConfigurationError, FingerprintError
 from f2llm_core import fingerprint as module
 from f2llm_core.engine.hub import ModelSource, identify
-from f2llm_core.fingerprint import ModelIdentity, file_versions, model_identity
+from f2llm_core.fingerprint import (
+    Comparison,
+    Fingerprint,
+    ModelIdentity,
+    compare,
+    file_versions,
+    model_identity,
+)
 from f2llm_core.options import LoadOptions
 from support import copy_model, edit_json
 
@@ -97,3 +106,42 @@ def test_files_are_read_once_while_they_are_the_same(tmp_path, monkeypatch):
     monkeypatch.setattr(module.hashlib, "sha256", lambda *a: read.append(1) or hashing(*a))
     assert identity_of(folder) == first  # touched, but equal
     assert len(read) == 2  # the file, and the whole
+
+
+class TestFingerprint:
+    def test_it_survives_json(self, encoder):
+        mine = encoder.fingerprint
+        assert Fingerprint.from_dict(json.loads(json.dumps(mine.to_dict()))) == mine
+
+    def test_it_says_what_is_used(self, checkpoint):
+        model = F2LLM(checkpoint, dtype="float32", dimensions=32, task="sts", max_length=99)
+        found = model.fingerprint
+        assert found.model == identity_of(checkpoint).model
+        assert (found.name, found.dimensions, found.max_length) == ("model", 32, 99)
+        assert found.document_prompt == found.query_prompt == model.prompts.document
+        assert (found.pooling, found.dtype, found.backend) == ("last token", "float32", "local")
+        assert found.eos == model._backend.checkpoint.tokenizer.eos_id
+        assert model.stats.passes == 0
+
+    def test_it_is_the_same_wherever_the_folder_is_and_behind_a_cache(self, checkpoint, tmp_path):
+        mine = F2LLM(checkpoint, dtype="float32").fingerprint
+        other = F2LLM(copy_model(tmp_path / "b"), dtype="float32", cache=tmp_path / "c").fingerprint
+        assert compare(mine, other).level == "same"
+        assert str(tmp_path) not in json.dumps(other.to_dict())
+
+    def test_the_worst_difference_counts_and_all_are_named(self, encoder):
+        mine = encoder.fingerprint
+        found = compare(mine, replace(mine, query_prompt="x"))
+        assert (found.level, found.fields) == ("informational", ("query_prompt",))
+        found = compare(mine, replace(mine, query_prompt="x", dtype="int8/float32"))
+        assert (found.level, found.fields) == ("warning", ("dtype", "query_prompt"))
+        found = compare(mine, replace(mine, query_prompt="x", dimensions=8), "The index")
+        assert (found.level, found.fields) == ("refused", ("dimensions", "query_prompt"))
+        assert found.message.startswith("The index was made with dimensions 8, this model has 64 (")
+        assert "pass dimensions=8" in found.message
+        assert compare(mine, mine) == Comparison("same", (), "")
+
+    @pytest.mark.parametrize("damage", [{"eos": None}, {"eos": "2"}, {"eos": True}, {"model": 1}])
+    def test_what_cannot_be_read_is_said(self, encoder, damage):
+        with pytest.raises(FingerprintError, match=f"not readable: {next(iter(damage))}"):
+            Fingerprint.from_dict(encoder.fingerprint.to_dict() | damage)

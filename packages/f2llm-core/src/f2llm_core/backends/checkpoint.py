@@ -9,14 +9,16 @@ from f2llm_core.engine.config import Qwen3Config, read_config
 from f2llm_core.engine.contract import check_modules
 from f2llm_core.engine.hub import ModelSource, fetch
 from f2llm_core.engine.tokenizer import Tokenizer
-from f2llm_core.secret import Hidden
 from f2llm_core.errors import ModelLoadError
+from f2llm_core.secret import Hidden
 
 
 class Checkpoint:
     """Folder, configuration and tokenizer of a model; a failed read is tried again next time."""
 
-    def __init__(self, source: ModelSource, *, local_files_only: bool, token: Hidden | None) -> None:
+    def __init__(
+        self, source: ModelSource, *, local_files_only: bool, token: Hidden | None
+    ) -> None:
         """Prepare to read.
 
         Args:

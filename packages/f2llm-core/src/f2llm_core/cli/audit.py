@@ -1,0 +1,120 @@
+"""`f2llm audit`: how a collection's vectors were made, in words."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from f2llm_core.cli.output import print_json
+from f2llm_core.cli.shared import debug_option, json_option, load_options
+
+if TYPE_CHECKING:  # torch comes with these, and --help must not wait for it
+    from f2llm_core import F2LLM
+    from f2llm_core.audit import Report
+    from f2llm_core.stores import VectorStore
+
+
+@click.command()
+@click.argument("model")
+@click.option(
+    "--chroma",
+    "folder",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of a Chroma database.",
+)
+@click.option("--collection", required=True, help="Name of the collection.")
+@click.option("--dimensions", type=int, help="Width; the collection's by default.")
+@click.option("--task", help="Task preset that the collection is to be used with.")
+@click.option("--sample", default=50, type=click.IntRange(min=1), help="Rows to look at (50).")
+@load_options
+@json_option
+@debug_option
+def audit(
+    model: str,
+    folder: Path,
+    collection: str,
+    dimensions: int | None,
+    task: str | None,
+    sample: int,
+    revision: str | None,
+    device: str | None,
+    dtype: str,
+    *,
+    offline: bool,
+    as_json: bool,
+) -> None:
+    """Embed a sample of a collection's texts again with MODEL and compare.
+
+    The exit code is 1 if something is wrong. Nothing is written.
+    """
+    from f2llm_core import F2LLM
+    from f2llm_core.audit import audit as examine
+
+    store = _open(folder, collection)
+    encoder = F2LLM(
+        model,
+        dimensions=dimensions,
+        task=task,
+        revision=revision,
+        device=device,
+        dtype=dtype,  # type: ignore[arg-type]  # checked there
+        local_files_only=offline,
+    )
+    if dimensions is None and (width := store.width) is not None and width <= encoder.width:
+        encoder = encoder.with_options(dimensions=width)
+    report = examine(store, encoder, sample)
+    said = _stamp(store, encoder)
+    if as_json:
+        print_json(asdict(report) | {"right": report.right, "stamp": said})
+    else:
+        _print(report, said)
+    if not report.right:
+        click.get_current_context().exit(1)
+
+
+def _open(folder: Path, collection: str) -> VectorStore:
+    from f2llm_core.errors import ConfigurationError, MissingExtraError
+    from f2llm_core.stores import open_store
+
+    try:
+        import chromadb
+        from chromadb.config import Settings
+        from chromadb.errors import NotFoundError
+    except ImportError as error:
+        feature = "--chroma"
+        raise MissingExtraError(feature, "chroma") from error
+    if not (folder / "chroma.sqlite3").exists():  # opening it would make it
+        msg = f"{folder} is no Chroma database: it has no chroma.sqlite3."
+        raise ConfigurationError(msg)
+    client = chromadb.PersistentClient(str(folder), Settings(anonymized_telemetry=False))
+    try:
+        return open_store(client.get_collection(collection, embedding_function=None))
+    except NotFoundError:
+        names = sorted(found.name for found in client.list_collections())
+        msg = f"{folder} has no collection {collection!r}. It has: {', '.join(names) or 'none'}."
+        raise ConfigurationError(msg) from None
+
+
+def _stamp(store: VectorStore, encoder: F2LLM) -> str | None:
+    """Say what the collection's stamp says of the model; None without a stamp."""
+    from f2llm_core.fingerprint import Fingerprint, compare
+
+    stamp = store.read_stamp()
+    if stamp is None:
+        return None
+    found = compare(encoder.fingerprint, Fingerprint.from_dict(stamp), "The stamp")
+    return found.message or "The stamp is this model's."
+
+
+def _print(report: Report, stamp: str | None) -> None:
+    head = f"{report.store}: {report.checked} rows embedded again"
+    click.echo(f"{head}, least cosine {report.cosine:.4f}")
+    for cause in report.causes:
+        click.echo(click.style(f"✗ {cause.kind}: ", fg="red") + cause.message)
+    if report.right:
+        click.echo(click.style("✓ ", fg="green") + "The vectors are this model's.")
+    click.echo(f"  {stamp or 'It has no stamp.'}")

@@ -1,0 +1,137 @@
+"""Where LangChain's and LlamaIndex's stores keep what in PostgreSQL, and how to reach it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from f2llm_core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+#: LangChain's table of collections.
+COLLECTIONS = "langchain_pg_collection"
+
+#: Calls a function with a connection inside a transaction, and returns what it returns.
+Run = Callable[[Callable[["Connection"], list[Any]]], list[Any]]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which columns of which table hold what.
+
+    Attributes:
+        table: Its name.
+        schema: Its schema; None for the connection's.
+        id: Column of the ids.
+        order: Column of the primary key.
+        document: Column of the texts.
+        metadata: Column of the metadata as JSON.
+        embedding: Column of the vectors.
+        extra: Columns that hold one metadata key each, of their names.
+        collection: Only rows of this LangChain collection.
+    """
+
+    table: str
+    schema: str | None
+    id: str
+    order: str
+    document: str
+    metadata: str
+    embedding: str
+    extra: tuple[str, ...] = ()
+    collection: str | None = None
+
+
+class Opened(NamedTuple):
+    """A collection that was found.
+
+    Attributes:
+        run: Runs transactions.
+        layout: Of its table.
+    """
+
+    run: Run
+    layout: Layout
+
+
+def langchain(store: Any) -> Opened:  # noqa: ANN401  (not imported)
+    """Find the collection of a `langchain_postgres.PGVector`.
+
+    Raises:
+        ConfigurationError: It is asynchronous.
+    """
+    if store._engine is None:
+        msg = "This PGVector works asynchronously only; make one with async_mode=False for this."
+        raise ConfigurationError(msg)
+    layout = Layout(
+        table="langchain_pg_embedding",
+        schema=None,
+        id="id",
+        order="id",
+        document="document",
+        metadata="cmetadata",
+        embedding="embedding",
+        collection=store.collection_name,
+    )
+    return Opened(_in_transaction(store._engine), layout)
+
+
+def langchain_table(store: Any) -> Opened:  # noqa: ANN401
+    """Find the table of a `langchain_postgres.PGVectorStore`.
+
+    Raises:
+        ConfigurationError: It has no JSON column for metadata, or one for full-text search, which
+            only LangChain can fill.
+    """
+    inner, engine = store._PGVectorStore__vs, store._engine
+    hybrid = inner.hybrid_search_config
+    if inner.metadata_json_column is None or (hybrid and hybrid.tsv_column):
+        msg = "This PGVectorStore needs a JSON column for metadata, and none for full-text search."
+        raise ConfigurationError(msg)
+
+    def run(work: Callable[[Connection], list[Any]]) -> list[Any]:
+        async def call() -> list[Any]:
+            async with engine._pool.begin() as connection:
+                rows: list[Any] = await connection.run_sync(work)
+                return rows
+
+        rows: list[Any] = engine._run_as_sync(call())
+        return rows
+
+    layout = Layout(
+        table=inner.table_name,
+        schema=inner.schema_name,
+        id=inner.id_column,
+        order=inner.id_column,
+        document=inner.content_column,
+        metadata=inner.metadata_json_column,
+        embedding=inner.embedding_column,
+        extra=tuple(inner.metadata_columns),
+    )
+    return Opened(run, layout)
+
+
+def llama_index(store: Any) -> Opened:  # noqa: ANN401
+    """Find the table of a `llama_index` `PGVectorStore`, which makes it if need be."""
+    store._initialize()
+    layout = Layout(
+        table=f"data_{store.table_name}",
+        schema=store.schema_name,
+        id="node_id",
+        order="id",
+        document="text",
+        metadata="metadata_",
+        embedding="embedding",
+    )
+    return Opened(_in_transaction(store._engine), layout)
+
+
+def _in_transaction(engine: Any) -> Run:  # noqa: ANN401
+    def run(work: Callable[[Connection], list[Any]]) -> list[Any]:
+        with engine.begin() as connection:
+            return work(connection)
+
+    return run
