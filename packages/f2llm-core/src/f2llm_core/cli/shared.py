@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from chromadb.api.models.Collection import Collection
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -51,3 +55,33 @@ def load_options(command: Command) -> Command:
     ):
         command = option(command)
     return command
+
+
+def chroma_options(command: Command) -> Command:
+    """Add the options that say which collection, for `open_collection`."""
+    folder = click.Path(file_okay=False, path_type=Path)
+    command = click.option("--collection", required=True, help="Name of the collection.")(command)
+    return click.option("--chroma", required=True, type=folder, help="Chroma's folder.")(command)
+
+
+def open_collection(folder: Path, name: str) -> Collection:
+    """Open a Chroma collection for cosines, made if it is not there.
+
+    Raises:
+        MissingExtraError: Chroma is not installed.
+        StoreError: The folder or the name is of no use.
+    """
+    from f2llm_core.errors import MissingExtraError
+    from f2llm_core.stores.base import store_errors
+
+    try:
+        import chromadb
+        from chromadb.config import Settings
+    except ImportError as error:
+        feature = "A Chroma collection"
+        raise MissingExtraError(feature, "chroma") from error
+    with store_errors(f"{folder}", f"open the collection {name!r}"):
+        client = chromadb.PersistentClient(folder, Settings(anonymized_telemetry=False))
+        return client.get_or_create_collection(
+            name, configuration={"hnsw": {"space": "cosine"}}, embedding_function=None
+        )

@@ -1,0 +1,116 @@
+"""`f2llm index`: files of JSON lines into a Chroma collection."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from f2llm_core.cli.output import print_json
+from f2llm_core.cli.shared import (
+    chroma_options,
+    debug_option,
+    json_option,
+    load_options,
+    open_collection,
+)
+
+if TYPE_CHECKING:  # numpy comes with it, and --help must not wait for it
+    from f2llm_core.indexing import IndexReport
+
+
+@click.command()
+@click.argument("model")
+@click.argument(
+    "files",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)
+@chroma_options
+@click.option("--text-field", default="text", show_default=True, help="Field with the text.")
+@click.option("--id-field", help="Field with the id; by default id, which a line need not have.")
+@click.option("--metadata", multiple=True, help="Field to keep; repeatable; by default all others.")
+@click.option("--dimensions", type=int, help="Width of the vectors; the model's by default.")
+@click.option("--batch-size", type=int, default=1024, show_default=True, help="Rows in flight.")
+@click.option("--remove-missing", is_flag=True, help="Remove what is in none of the files.")
+@click.option("--keep-going", is_flag=True, help="Leave broken lines out, and list them.")
+@load_options
+@json_option
+@debug_option
+@click.pass_context
+def index(
+    context: click.Context,
+    model: str,
+    files: tuple[Path, ...],
+    chroma: Path,
+    collection: str,
+    text_field: str,
+    id_field: str | None,
+    metadata: tuple[str, ...],
+    dimensions: int | None,
+    batch_size: int,
+    revision: str | None,
+    device: str | None,
+    dtype: str,
+    *,
+    remove_missing: bool,
+    keep_going: bool,
+    offline: bool,
+    as_json: bool,
+) -> None:
+    """Embed JSON lines into a Chroma collection.
+
+    Each line of FILES is an object with a text and, if it can be, an id. Only what the collection
+    does not hold is embedded: after a change, or when it was stopped, run the same command again.
+    A changed text takes the place of the former one of its id.
+    """
+    from f2llm_core import F2LLM
+    from f2llm_core.indexing import index as index_documents
+    from f2llm_core.indexing.jsonl import read_jsonl
+
+    encoder = F2LLM(
+        model,
+        revision=revision,
+        device=device,
+        dtype=dtype,  # type: ignore[arg-type]  # checked there
+        dimensions=dimensions,
+        local_files_only=offline,
+    )
+    records = (
+        record
+        for path in files
+        for record in read_jsonl(
+            path,
+            text_field=text_field,
+            id_field=id_field,
+            metadata_fields=metadata or None,
+        )
+    )
+    report = index_documents(
+        open_collection(chroma, collection),
+        encoder,
+        records,
+        remove_missing="collection" if remove_missing else "source",
+        on_error="collect" if keep_going else "raise",
+        batch_size=batch_size,
+        show_progress=sys.stderr.isatty(),
+    )
+    print_json(asdict(report)) if as_json else click.echo(_said(report))
+    for failure in report.failed:
+        click.echo(f"{failure.place}: {failure.reason}", err=True)
+    if report.failed:
+        click.echo(f"{len(report.failed)} lines were left out; so nothing was removed.", err=True)
+        context.exit(1)
+
+
+def _said(report: IndexReport) -> str:
+    rate = report.embedded / report.seconds if report.seconds else 0.0
+    return (
+        f"{report.added:,} added, {report.changed:,} changed, {report.unchanged:,} unchanged, "
+        f"{report.removed:,} removed in {report.seconds:.1f} s; "
+        f"{report.embedded:,} embedded ({rate:.0f} a second)"
+    )
