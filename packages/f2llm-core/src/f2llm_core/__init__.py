@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from f2llm_core.chroma import open_chroma
     from f2llm_core.encoder import F2LLM
     from f2llm_core.errors import (
         CacheError,
@@ -30,20 +31,29 @@ if TYPE_CHECKING:
         TruncationWarning,
         UntrainedDimensionWarning,
     )
+    from f2llm_core.fingerprint import Fingerprint
     from f2llm_core.instructions import TASKS, Task
     from f2llm_core.matryoshka import truncate
     from f2llm_core.models import DEFAULT_MODEL, MODELS, ModelSpec
+    from f2llm_core.stores import open_store
+    from f2llm_core.stores.guarding import guard
+    from f2llm_core.two_stage import TwoStageStore
 
 __version__ = "0.1.0"
 
 _HOME = {
     "F2LLM": "encoder",
+    "Fingerprint": "fingerprint",
     "TASKS": "instructions",
     "Task": "instructions",
+    "TwoStageStore": "two_stage",
     "truncate": "matryoshka",
     "DEFAULT_MODEL": "models",
     "MODELS": "models",
     "ModelSpec": "models",
+    "guard": "stores.guarding",
+    "open_chroma": "chroma",
+    "open_store": "stores",
 }
 
 __all__ = [
@@ -58,6 +68,7 @@ __all__ = [
     "ContractWarning",
     "F2LLMError",
     "F2LLMWarning",
+    "Fingerprint",
     "FingerprintError",
     "FingerprintWarning",
     "InputError",
@@ -70,7 +81,11 @@ __all__ = [
     "StoreError",
     "Task",
     "TruncationWarning",
+    "TwoStageStore",
     "UntrainedDimensionWarning",
+    "guard",
+    "open_chroma",
+    "open_store",
     "truncate",
 ]
 

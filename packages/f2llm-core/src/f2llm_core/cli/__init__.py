@@ -8,7 +8,10 @@ from typing import Any, TextIO
 import click
 
 from f2llm_core import __version__
+from f2llm_core.cli.audit import audit
 from f2llm_core.cli.cache import cache
+from f2llm_core.cli.doctor import doctor
+from f2llm_core.cli.index import index
 from f2llm_core.cli.info import info
 from f2llm_core.cli.shared import debug_enabled, debug_option
 from f2llm_core.errors import F2LLMError, F2LLMWarning
@@ -54,5 +57,8 @@ def main() -> None:
     """
 
 
+main.add_command(audit)
 main.add_command(cache)
+main.add_command(doctor)
+main.add_command(index)
 main.add_command(info)

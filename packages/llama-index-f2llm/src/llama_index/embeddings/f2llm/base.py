@@ -58,6 +58,7 @@ class F2LLMEmbedding(BaseEmbedding):
     num_workers: int | None = Field(default=None, exclude=True)
     embeddings_cache: Any | None = Field(default=None, frozen=True, exclude=True)
     _encoder: F2LLM = PrivateAttr()
+    encoder = property(lambda self: self._encoder, doc="The core encoder behind this object.")
     if not TYPE_CHECKING:  # type checkers derive a better signature from the fields
 
         def __init__(self, model_name: Any = ..., **options: Any) -> None:  # noqa: ANN401
