@@ -92,6 +92,16 @@ def test_other_programs_files_are_refused(file: FullVectors, content: bytes | No
     assert file.path.read_bytes() == before
 
 
+def test_files_of_another_version_are_refused(file: FullVectors):
+    file.write(IDS, ROWS)
+    connection = sqlite3.connect(file.path)
+    connection.execute("PRAGMA user_version = 2")
+    connection.close()
+    for use in (lambda: file.width, lambda: file.write(IDS, ROWS), lambda: file.read(IDS)):
+        with pytest.raises(StoreError, match="another version's"):
+            use()
+
+
 def test_an_empty_file_is_one_that_was_begun(file: FullVectors):
     file.path.parent.mkdir()
     file.path.touch()

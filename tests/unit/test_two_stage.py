@@ -153,6 +153,18 @@ class TestRows:
             fill(store) if method == "upsert" else store.delete(IDS)
         assert cut.rows.keys() <= store._full.read(IDS).keys()
 
+    def test_a_failing_file_leaves_no_row_without_its_whole_vector(
+        self, store: TwoStageStore, cut: MemoryStore, monkeypatch: pytest.MonkeyPatch
+    ):
+        def fail(*_: Any) -> None:
+            msg = "disk full"
+            raise StoreError(msg)
+
+        monkeypatch.setattr(store._full, "write", fail)
+        with pytest.raises(StoreError, match="disk full"):
+            fill(store)
+        assert cut.count() == 0
+
     def test_a_bad_vector_is_refused_before_anything_is_written(self, store: TwoStageStore):
         rows = ROWS.copy()
         rows[7] = np.nan

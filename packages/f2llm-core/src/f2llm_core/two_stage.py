@@ -48,11 +48,12 @@ class TwoStageStore:
         store = TwoStageStore(collection, "papers.full", dimensions=64)
         index(store, F2LLM("80M"), documents)
 
-    It pays where the index of whole vectors is large for the memory: 64 of 1024 dimensions take a
-    seventh of it, and the file is only read, a few hundred rows a query. It does not pay for speed:
-    in a collection of some thousand rows, a search among whole vectors takes as long, and a query's
-    forward pass takes ten times longer than either. What the shortlist misses is lost; how many
-    rows it needs depends on model and data, so measure recall against whole vectors on your own.
+    It pays where the index of whole vectors is large for the memory: with 64 of 1024 dimensions it
+    is a tenth, and the file, in half precision, is only read, a few hundred rows a query. It never
+    pays in time, which grows with `fetch_k` by some milliseconds a query, nor in a collection of
+    some thousand rows, whose index is small in any width. What the shortlist misses is lost; how
+    many rows it needs depends on model and data (`benchmarks/two_stage.md` in the repository), so
+    measure recall against whole vectors on your own.
 
     Rows are written to the file first and deleted from it last, so that every row of the collection
     has its whole vector, whenever a process was killed.

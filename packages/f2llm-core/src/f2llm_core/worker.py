@@ -167,7 +167,7 @@ class Worker:
     def _wait(self) -> bool:
         """Wait for jobs; False tells the thread to end."""
         with self._changed:
-            while self._paused or not (self._short or self._long or self._closed):
+            while not self._closed and (self._paused or not (self._short or self._long)):
                 self._changed.wait()
             many, until = self._company
             while not (self._long or self._paused or self._closed) and len(self._short) < many:

@@ -47,9 +47,10 @@ def audit(
     offline: bool,
     as_json: bool,
 ) -> None:
-    """Embed a sample of a collection's texts again with MODEL and compare.
+    """Find out how a collection was embedded.
 
-    The exit code is 1 if something is wrong. Nothing is written.
+    A sample of its texts is embedded again with MODEL and compared with what is stored. Nothing is
+    written. The exit code is 1 if something is wrong.
     """
     from f2llm_core import F2LLM
     from f2llm_core.audit import audit as examine
