@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install demo test faults check format constraints peers bench clean
+.PHONY: help install demo test faults kills check format constraints peers bench clean
 
 PYTHON ?= python3
 run := .venv/bin/
@@ -22,7 +22,10 @@ test: install ## Run the test suite
 	$(run)python -m pytest
 
 faults: install ## Reliability in full (minutes): writes reports/ and the README's table
-	$(run)python -m pytest tests/faults --faults=full --timeout=400
+	$(run)python -m pytest tests/faults --ignore=tests/faults/test_killed_indexing.py --faults=full --timeout=400
+
+kills: install ## Reliability of indexing in full (longer): kill -9 at random moments, and resume
+	$(run)python -m pytest tests/faults/test_killed_indexing.py --faults=full --timeout=1800
 
 check: install ## Lint, format, spelling and types
 	$(run)ruff check .
