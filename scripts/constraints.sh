@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 uv=$(command -v uv || echo .uv/bin/uv)
 # Without local wheel folders, so that the pins are of what everybody can have.
 env -u UV_FIND_LINKS "$uv" pip compile --quiet --universal --python-version 3.10 \
-    --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
+    --no-annotate --no-header \
     --group dev --all-extras pyproject.toml packages/*/pyproject.toml |
     grep -v '^-e ' > constraints.new
 mv constraints.new constraints.txt

@@ -16,7 +16,7 @@ links=${UV_FIND_LINKS:-${PIP_FIND_LINKS:-$("$python" -m pip config get global.fi
 
 [ -d .venv ] || "$uv" venv --quiet --python "$python" .venv
 "$uv" pip install --quiet --python .venv --constraint constraints.txt \
-    --editable "packages/f2llm-core[sentence-transformers]" \
+    --editable "packages/f2llm-core[chroma,endpoint,eval,mteb,ray,sentence-transformers]" \
     --editable packages/langchain-f2llm \
     --editable packages/llama-index-f2llm \
     --group dev
