@@ -26,7 +26,7 @@ def _mfu(mine: Row, _: Row) -> float:
 
 
 #: Name, figure, peer of the float32 and of the bfloat16 engine (name, whether at its best batch),
-#: what is asked of each (issue 2 of the project), and whether more is better.
+#: what is asked of each, and whether more is better.
 _TARGETS: tuple[
     tuple[str, Figure, tuple[str, bool], tuple[str, bool], tuple[float, float], bool], ...
 ] = (

@@ -18,12 +18,12 @@ from tokenizers import Tokenizer
 from torch.nn import functional
 
 from . import pairs, tasks
+from .arguments import training_parser
 from .data import read_rows
 from .losses import matryoshka
 from .tokenizer import QUERY_PROMPT, VOCAB
 
 CONTENT = 254  # two of the 256 numbers are kept for the token's weight: see `transformer.py`
-TEACHER_TEMPERATURE = 0.05
 
 
 class Bag(torch.nn.Module):
@@ -159,22 +159,11 @@ def train(args: argparse.Namespace) -> Bag:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--work", type=Path, default=Path("work"))
-    parser.add_argument("--out", default="bag.npz", help="file name in the work folder")
-    parser.add_argument("--start", help="bag of an earlier run in the work folder")
+    parser = training_parser(__doc__, out="bag.npz", start="bag")
     parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--batch", type=int, default=512)
     parser.add_argument("--rate", type=float, default=1e-2)
     parser.add_argument("--decay", type=float, default=0.5, help="last share of steps, rate falls")
-    parser.add_argument("--drop", type=float, default=0.1, help="share of tokens left out")
-    parser.add_argument("--meaning", type=float, default=0.2, help="share of meaning-only queries")
-    parser.add_argument("--temperature", type=float, default=0.05)
-    parser.add_argument("--distil", type=float, default=0.0, help="weight of the teacher")
-    parser.add_argument("--teacher-temperature", type=float, default=TEACHER_TEMPERATURE)
-    parser.add_argument("--max-tokens", type=int, default=128)
     parser.add_argument("--every", type=int, default=500)
-    parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.manual_seed(args.seed)
     bag = train(args)

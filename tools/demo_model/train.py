@@ -8,14 +8,14 @@ Writes ``model.pt`` (the running average of the weights) into the work folder.
 import argparse
 import math
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
 from tokenizers import Tokenizer
 
 from . import pairs, tasks
-from .bag import TEACHER_TEMPERATURE, Teacher, drop_tokens, score
+from .arguments import training_parser
+from .bag import Teacher, drop_tokens, score
 from .data import read_rows
 from .losses import matryoshka
 from .tokenizer import EOS
@@ -109,27 +109,16 @@ def train_step(
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--work", type=Path, default=Path("work"))
+    parser = training_parser(__doc__, out="model.pt", start="state")
     parser.add_argument("--bag", default="bag.npz", help="file name in the work folder")
-    parser.add_argument("--start", help="state of an earlier run in the work folder")
-    parser.add_argument("--out", default="model.pt", help="file name in the work folder")
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--minutes", type=float, default=1e9, help="stop after, rate annealed")
-    parser.add_argument("--batch", type=int, default=512)
     parser.add_argument("--rate", type=float, default=5e-4)
     parser.add_argument("--table-rate", type=float, default=5e-3)
     parser.add_argument("--warm-up", type=int, default=50, help="steps")
     parser.add_argument("--weight-decay", type=float, default=0.0)
     parser.add_argument("--average", type=float, default=0.99, help="decay of the running average")
-    parser.add_argument("--drop", type=float, default=0.1, help="share of tokens left out")
-    parser.add_argument("--meaning", type=float, default=0.2, help="share of meaning-only queries")
-    parser.add_argument("--temperature", type=float, default=0.05)
-    parser.add_argument("--distil", type=float, default=0.0, help="weight of the teacher")
-    parser.add_argument("--teacher-temperature", type=float, default=TEACHER_TEMPERATURE)
-    parser.add_argument("--max-tokens", type=int, default=128)
     parser.add_argument("--every", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.manual_seed(args.seed)
     tokenizer = Tokenizer.from_file(str(args.work / "tokenizer.json"))

@@ -34,7 +34,6 @@ _KINDS = {
     "RunAttention": "torch scaled_dot_product_attention, equal lengths together",
     "VarlenAttention": "flash attention over packed sequences",
 }
-_BFLOAT16_UNITS = ("avx512_bf16", "amx_bf16", "bf16")  # what engine/device.py asks a CPU for
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,13 +155,13 @@ def _device_name(device: torch.device) -> str:
 def _why(device: torch.device) -> str:
     import torch
 
+    from f2llm_core.engine.device import CPU_BFLOAT16_UNITS, cpu_bfloat16_units
+
     if device.type == "cuda":
         capability = ".".join(map(str, torch.cuda.get_device_capability(device)))
         return f"compute capability {capability}; 8.0 or later multiplies bfloat16 natively"
     if device.type == "cpu":
-        capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-        found = [unit for unit in _BFLOAT16_UNITS if capabilities.get(unit)]
-        if found:
+        if found := cpu_bfloat16_units():
             return f"the CPU has {', '.join(found)}"
-        return f"the CPU has none of {', '.join(_BFLOAT16_UNITS)}, or torch cannot tell"
+        return f"the CPU has none of {', '.join(CPU_BFLOAT16_UNITS)}, or torch cannot tell"
     return f"{device.type} multiplies bfloat16 natively"

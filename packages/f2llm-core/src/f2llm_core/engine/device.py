@@ -7,6 +7,9 @@ import torch
 from f2llm_core.errors import ConfigurationError
 from f2llm_core.options import DTypeName
 
+#: Parts of a CPU that multiply bfloat16, as torch names them.
+CPU_BFLOAT16_UNITS = ("avx512_bf16", "amx_bf16", "bf16")
+
 
 def choose_device(name: str | None) -> torch.device:
     """Return the device to compute on.
@@ -42,10 +45,17 @@ def choose_dtype(name: DTypeName, device: torch.device) -> torch.dtype:
 def choose_batch_tokens(device: torch.device) -> int:
     """Return how many tokens to take in one forward pass, where nobody says.
 
-    On a CPU more than 1,024 tokens gain nothing, and callers who wait should not wait longer. GPUs
-    need more to fill them; the figure there is an estimate, and memory that runs out halves it.
+    On a CPU more tokens gain nothing, since layers take them in blocks, and callers who wait should
+    not wait longer. GPUs need more to fill them; the figure there is an estimate, and memory that
+    runs out halves it.
     """
     return 2048 if device.type == "cpu" else 16384
+
+
+def cpu_bfloat16_units() -> list[str]:
+    """Return which of `CPU_BFLOAT16_UNITS` are here; none where torch is too old to tell."""
+    has: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+    return [unit for unit in CPU_BFLOAT16_UNITS if has.get(unit)]
 
 
 def _multiplies_bfloat16(device: torch.device) -> bool:
@@ -53,7 +63,5 @@ def _multiplies_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type == "cpu":
-        # Older torch cannot tell; float32 is then the safe answer.
-        has: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
-        return bool(has.get("avx512_bf16") or has.get("amx_bf16") or has.get("bf16"))
+        return bool(cpu_bfloat16_units())
     return device.type == "mps"

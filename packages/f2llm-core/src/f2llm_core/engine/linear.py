@@ -68,25 +68,20 @@ class OneDNNLinear:
         return result
 
 
-class Int8Linear:
+class Int8Linear(PlainLinear):
     """Weights of 8 bits with one scale per output, widened for each product; as in `Linear`.
 
     Half the memory of bfloat16, for the price of a pass over the weights with every product.
     """
 
     def __init__(self, weight: Tensor) -> None:
-        self._weight, self._scales = quantize(weight)
-        self._scales = self._scales.to(weight.dtype)
+        rounded, scales = quantize(weight)
+        super().__init__(rounded)
+        self._scales = scales.to(weight.dtype)
 
     def __call__(self, x: Tensor) -> Tensor:
         # Whole numbers up to 127 are exact in bfloat16: only the weights' own rounding is felt.
         return F.linear(x, self._weight.to(x.dtype)).mul_(self._scales)
-
-    def silu(self, x: Tensor) -> Tensor:
-        return F.silu(self(x), inplace=True)
-
-    def times(self, x: Tensor, other: Tensor) -> Tensor:
-        return other.mul_(self(x))
 
 
 def quantize(weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -102,7 +97,7 @@ def quantize(weight: Tensor) -> tuple[Tensor, Tensor]:
 
 def choose_linear(
     device: torch.device, dtype: torch.dtype, *, int8: bool = False
-) -> type[PlainLinear | OneDNNLinear | Int8Linear]:
+) -> type[PlainLinear | OneDNNLinear]:
     """Return the fastest kind of matrix product that works on a device at a precision.
 
     Args:
