@@ -35,6 +35,19 @@ def test_versions_are_in_step_and_adapters_pin_the_core():
     assert f"## [{version}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
+def test_the_workspace_installs_every_extra():
+    extras = ",".join(sorted(project("packages/f2llm-core")["optional-dependencies"]))
+    assert f"f2llm-core[{extras}]" in project(".")["dependencies"]
+    assert f"f2llm-core[{extras}]" in (ROOT / "scripts" / "install.sh").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_each_package_carries_the_licence(name):
+    folder = ROOT / "packages" / name
+    assert (folder / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+    assert project(f"packages/{name}")["license-files"] == ["LICENSE"]
+
+
 def test_public_names_come_from_this_package_once():
     assert len(f2llm_core.__all__) == len(set(f2llm_core.__all__))
     for name in f2llm_core.__all__:
@@ -87,15 +100,22 @@ def test_the_engine_needs_no_transformers(checkpoint):
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_a_missing_extra_gives_the_install_line(checkpoint):
+@pytest.mark.parametrize(
+    ("extra", "module", "options"),
+    [
+        ("sentence-transformers", "sentence_transformers", "backend='sentence-transformers'"),
+        ("endpoint", "httpx", "base_url='http://localhost'"),
+    ],
+)
+def test_a_missing_extra_gives_the_install_line(checkpoint, extra, module, options):
     code = (
         "import sys\n"
-        "sys.modules['sentence_transformers'] = None\n"
+        f"sys.modules[{module!r}] = None\n"
         "from f2llm_core import F2LLM, MissingExtraError\n"
         "try:\n"
-        f"    F2LLM({str(checkpoint)!r}, backend='sentence-transformers').encode_query('a')\n"
+        f"    F2LLM({str(checkpoint)!r}, {options}).encode_query('a')\n"
         "except MissingExtraError as error:\n"
-        "    assert \"pip install 'f2llm-core[sentence-transformers]'\" in str(error), error\n"
+        f"    assert \"pip install 'f2llm-core[{extra}]'\" in str(error), error\n"
         "else:\n"
         "    raise AssertionError\n"
     )

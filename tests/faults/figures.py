@@ -108,6 +108,18 @@ ROWS = {
         },
     ),
     "secrets": Row("Channels searched for the hub token", 25, {"leaks": NONE}),
+    "endpoint": Row(
+        "Scripted faults of a server, by real sockets: every order of rows, malformed, compressed "
+        "and endless answers, errors in sequences, redirects, broken and stalled connections",
+        300,
+        {
+            "wrong rows": NONE,
+            "untyped errors": NONE,
+            "other outcomes": NONE,
+            "leaks": NONE,
+            "worst overrun of the timeout in s": Limit(1, form="{:.2f}"),
+        },
+    ),
     "starts": Row(
         "Processes by fork, spawn and forkserver, the model loaded before and after",
         120,
@@ -128,6 +140,17 @@ ROWS = {
         "process",
         50,
         {"lost": NONE, "doubled": NONE, "changed": NONE},
+    ),
+    "histories": Row(
+        "Histories of up to 200 steps in Chroma: documents come, change, are renamed, go; the "
+        "indexer is killed on the way",
+        100,
+        {"lost": NONE, "doubled": NONE, "changed": NONE},
+    ),
+    "two_indexers": Row(
+        "Two processes that index into one collection of Chroma at once, a third of it twice",
+        20,
+        {"lost": NONE, "doubled": NONE, "changed": NONE, "errors": NONE},
     ),
     "stream": Row(
         "Short texts through `iter_documents`",

@@ -30,7 +30,6 @@ from f2llm_core.backends.base import Pending
 from f2llm_core.backends.cached import CachedBackend
 from f2llm_core.cache import FILE_NAME, EmbeddingCache
 from f2llm_core.info import describe
-from f2llm_core.options import LoadOptions
 from langchain_f2llm import F2LLMEmbeddings
 from llama_index.embeddings.f2llm import F2LLMEmbedding
 from support import copy_model
@@ -220,7 +219,7 @@ class Scripted:
     """An inner backend that gives the rows it was told to."""
 
     def __init__(self, real, rows):
-        self.checkpoint = real.checkpoint
+        self.source, self.identity = real.source, real.identity
         self.width = real.width
         self._rows = rows
 
@@ -236,8 +235,7 @@ def test_rows_that_are_not_numbers_are_raised_and_not_kept(make, tmp_path, monke
     bad = np.ones((3, model.width), dtype=np.float32)
     bad[1, 5] = np.nan
     backend = model._backend
-    options = LoadOptions(model.model, dtype="float32")
-    broken = CachedBackend(Scripted(backend.inner, bad), backend._cache, options)
+    broken = CachedBackend(Scripted(backend.inner, bad), backend._cache)
     monkeypatch.setattr(broken, "_files", backend._files)
     monkeypatch.setattr(CachedBackend, "prompts", backend.prompts)
     monkeypatch.setattr(CachedBackend, "max_position", backend.max_position)

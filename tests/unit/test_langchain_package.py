@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -35,7 +36,27 @@ OTHER_VALUES = {
     "cache": "/a/folder",
     "cache_max_bytes": 10**6,
     "token": "hf_secret",
+    "base_url": "http://host",
+    "server_model": "name",
+    "timeout": 7.5,
+    "max_retries": 0,
+    "api_key": "secret",
 }
+
+#: What goes with an option that is for servers only.
+NEEDED = {name: {"base_url": "http://host"} for name in ("server_model", "api_key")}
+
+
+def spy(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Stand in for the core, and return what it is given."""
+    received: dict[str, Any] = {}
+
+    def take(**options: Any) -> SimpleNamespace:
+        received.update(options)
+        return SimpleNamespace(config=options)
+
+    monkeypatch.setattr("langchain_f2llm.embeddings.F2LLM", take)
+    return received
 
 
 def test_imports():
@@ -71,31 +92,27 @@ def test_no_option_is_missing_among_the_values():
 
 @pytest.mark.parametrize("name", CORE)
 def test_every_option_reaches_the_core(name: str, monkeypatch: pytest.MonkeyPatch):
-    received: dict[str, Any] = {}
-    monkeypatch.setattr(
-        "langchain_f2llm.embeddings.F2LLM", lambda **options: received.update(options)
-    )
+    received = spy(monkeypatch)
     F2LLMEmbeddings(**{name: OTHER_VALUES[name]})
     expected = {key: parameter.default for key, parameter in CORE.items()}
-    if isinstance(token := received["token"], SecretStr):
-        received["token"] = token.get_secret_value()
+    for key, value in received.items():
+        if isinstance(value, SecretStr):
+            received[key] = value.get_secret_value()
     assert received == expected | {name: OTHER_VALUES[name]}
 
 
-@pytest.mark.parametrize("name", sorted(CORE.keys() - {"token"}))
+@pytest.mark.parametrize("name", sorted(CORE.keys() - {"token", "api_key"}))
 def test_every_option_of_an_encoder_is_taken_over(name: str):
-    encoder = F2LLM(**{"model": "80M", name: OTHER_VALUES[name]})
+    encoder = F2LLM(**{"model": "80M", name: OTHER_VALUES[name]} | NEEDED.get(name, {}))
     assert getattr(F2LLMEmbeddings.from_encoder(encoder), name) == OTHER_VALUES[name]
 
 
-@pytest.mark.parametrize("token", ["hf_secret", SecretStr("hf_secret")])
-def test_a_token_reaches_the_core_as_a_secret(monkeypatch: pytest.MonkeyPatch, token: Any):
-    received: dict[str, Any] = {}
-    monkeypatch.setattr(
-        "langchain_f2llm.embeddings.F2LLM", lambda **options: received.update(options)
-    )
-    F2LLMEmbeddings(token=token)
-    assert received["token"] == SecretStr("hf_secret")
+@pytest.mark.parametrize("name", ["token", "api_key"])
+@pytest.mark.parametrize("value", ["hf_secret", SecretStr("hf_secret")])
+def test_a_secret_reaches_the_core_as_one(monkeypatch: pytest.MonkeyPatch, name: str, value: Any):
+    received = spy(monkeypatch)
+    F2LLMEmbeddings(**{name: value})
+    assert received[name] == SecretStr("hf_secret")
 
 
 def test_docstring_has_the_sections_that_langchain_readers_expect():

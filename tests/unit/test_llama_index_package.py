@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import shutil
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from pydantic import SecretStr
 import f2llm_core
 import llama_index.embeddings.f2llm as package
 from f2llm_core import F2LLM
+from f2llm_core.testing import tiny_checkpoint
 from llama_index.embeddings.f2llm import F2LLMEmbedding, base
+from support import tiny_model
 
 SOURCE = Path(package.__file__).parent
 CORE = inspect.signature(F2LLM).parameters
@@ -46,29 +49,38 @@ OTHER_VALUES = {
     "cache": "/a/folder",
     "cache_max_bytes": 10**6,
     "token": "hf_secret",
+    "base_url": "http://host",
+    "server_model": "name",
+    "timeout": 7.5,
+    "max_retries": 0,
+    "api_key": "secret",
 }
 
-#: What decides vectors, or that there are none, changes the ingestion hash …
-HASHED = (
-    "model",
-    "revision",
-    "dimensions",
-    "task",
-    "instruction",
-    "document_instruction",
-    "max_length",
-    "on_truncate",
-    "backend",
-    "dtype",
-)
+#: What goes with an option that is for servers only.
+NEEDED = {name: {"base_url": "http://host"} for name in ("server_model", "api_key")}
+
+#: What decides the vectors of texts, or that there are none, changes the ingestion hash. So does a
+#: revision, as the commit that a fingerprint names it by.
+HASHED = {
+    "dimensions": 32,
+    "task": "sts",
+    "text_instruction": "Represent it.",
+    "max_length": 99,
+    "on_truncate": "error",
+    "backend": "sentence-transformers",
+    "dtype": "int8",
+}
 #: … and nothing else does.
 NOT_HASHED = {
+    "query_instruction": "Find it.",
     "device": "cpu",
     "max_batch_tokens": 77,
     "local_files_only": True,
     "cache": "/a/folder",
     "cache_max_bytes": 10**6,
     "token": "hf_secret",
+    "timeout": 7.5,
+    "max_retries": 0,
     "embed_batch_size": 3,
     "num_workers": 4,
     "rate_limiter": object(),
@@ -140,44 +152,56 @@ def test_every_option_is_forwarded(option: str, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(base, "F2LLM", Spy)
     assert OTHER_VALUES[option] != CORE[option].default
-    embedding = F2LLMEmbedding(**{ours(option): OTHER_VALUES[option]})
-    if option == "token":
-        seen["token"] = seen["token"].get_secret_value()
+    needed = NEEDED.get(option, {})
+    embedding = F2LLMEmbedding(**{ours(option): OTHER_VALUES[option]} | needed)
+    secret = option in {"token", "api_key"}
+    if secret:
+        seen[option] = seen[option].get_secret_value()
     assert seen[option] == OTHER_VALUES[option]
-    assert set(seen) <= {option, "model"}
+    assert set(seen) <= {option, "model", *needed}
     stored = getattr(embedding, ours(option))
-    if option == "token":
-        assert stored == SecretStr("hf_secret")
+    if secret:
+        assert stored == SecretStr(OTHER_VALUES[option])
     else:
         assert stored == {"model": "codefuse-ai/F2LLM-v2-0.6B"}.get(option, OTHER_VALUES[option])
 
 
 def ingestion_hash(**options: Any) -> str:
-    return get_transformation_hash([TextNode(text="a")], F2LLMEmbedding(**options))
+    embedding = F2LLMEmbedding(**{"model_name": tiny_model(), **options})
+    return get_transformation_hash([TextNode(text="a")], embedding)
 
 
 class TestIngestionHash:
     def test_covers_every_option(self):
-        base_fields = {"callback_manager", "embeddings_cache"}
-        known = {ours(option) for option in HASHED} | NOT_HASHED.keys() | base_fields
-        assert known == F2LLMEmbedding.model_fields.keys()
+        others = {"model_name", "revision", "callback_manager", "embeddings_cache"}
+        others |= {"base_url", "server_model", "api_key"}  # another server, the same hash
+        assert HASHED.keys() | NOT_HASHED.keys() | others == F2LLMEmbedding.model_fields.keys()
 
     def test_is_stable(self):
         assert ingestion_hash() == ingestion_hash()
 
-    @pytest.mark.parametrize("option", HASHED)
-    def test_changes_with_what_decides_vectors(self, option: str):
-        assert ingestion_hash(**{ours(option): OTHER_VALUES[option]}) != ingestion_hash()
+    @pytest.mark.parametrize("field", HASHED)
+    def test_changes_with_what_decides_vectors(self, field: str):
+        assert ingestion_hash(**{field: HASHED[field]}) != ingestion_hash()
 
     @pytest.mark.parametrize("field", NOT_HASHED)
     def test_does_not_change_with(self, field: str):
         assert ingestion_hash(**{field: NOT_HASHED[field]}) == ingestion_hash()
 
-    @pytest.mark.parametrize("name", ["80M", "80m", "codefuse-ai/F2LLM-v2-80M"])
-    def test_is_of_the_model_and_not_of_its_name(self, name: str):
-        assert ingestion_hash(model_name=name) == ingestion_hash()
+    def test_is_that_of_a_model_on_a_server_and_not_of_the_server(self):
+        def hashed(host: str, **options: str) -> str:
+            return ingestion_hash(base_url=f"http://{host}", **options)
 
-    def test_holds_the_pinned_revision(self):
-        pinned = F2LLMEmbedding().to_dict()["revision"]
-        assert re.fullmatch("[0-9a-f]{40}", pinned)
-        assert ingestion_hash(revision=pinned) == ingestion_hash()
+        assert hashed("one") == hashed("other", server_model="name", api_key="secret")
+        assert hashed("one") != ingestion_hash()
+
+    def test_is_of_the_model_and_not_of_its_name(self, tmp_path: Path):
+        moved = shutil.copytree(tiny_model(), tmp_path / "moved")
+        assert ingestion_hash(model_name=str(moved)) == ingestion_hash()
+        tiny_checkpoint(moved, seed=7)  # trained anew, in its place
+        assert ingestion_hash(model_name=str(moved)) != ingestion_hash()
+
+    def test_a_dictionary_is_what_makes_the_model_again(self):
+        options = F2LLMEmbedding(model_name="80M", query_instruction="Find it.").to_dict()
+        assert options["query_instruction"] == "Find it."
+        assert re.fullmatch("[0-9a-f]{40}", options["revision"])

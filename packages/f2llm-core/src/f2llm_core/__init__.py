@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from f2llm_core.auditing import audit
     from f2llm_core.chroma import open_chroma
     from f2llm_core.encoder import F2LLM
     from f2llm_core.errors import (
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
         ClosedError,
         ConfigurationError,
         ContractWarning,
+        DataError,
+        EndpointError,
+        EndpointModelError,
+        EndpointRefusedError,
+        EndpointResponseError,
+        EndpointTimeoutError,
+        EndpointUnavailableError,
         F2LLMError,
         F2LLMWarning,
         FingerprintError,
@@ -30,8 +38,10 @@ if TYPE_CHECKING:
         StoreError,
         TruncationWarning,
         UntrainedDimensionWarning,
+        WorkerError,
     )
     from f2llm_core.fingerprint import Fingerprint
+    from f2llm_core.indexing import index
     from f2llm_core.instructions import TASKS, Task
     from f2llm_core.matryoshka import truncate
     from f2llm_core.models import DEFAULT_MODEL, MODELS, ModelSpec
@@ -47,6 +57,8 @@ _HOME = {
     "TASKS": "instructions",
     "Task": "instructions",
     "TwoStageStore": "two_stage",
+    "audit": "auditing",
+    "index": "indexing",
     "truncate": "matryoshka",
     "DEFAULT_MODEL": "models",
     "MODELS": "models",
@@ -66,6 +78,13 @@ __all__ = [
     "ClosedError",
     "ConfigurationError",
     "ContractWarning",
+    "DataError",
+    "EndpointError",
+    "EndpointModelError",
+    "EndpointRefusedError",
+    "EndpointResponseError",
+    "EndpointTimeoutError",
+    "EndpointUnavailableError",
     "F2LLMError",
     "F2LLMWarning",
     "Fingerprint",
@@ -83,7 +102,10 @@ __all__ = [
     "TruncationWarning",
     "TwoStageStore",
     "UntrainedDimensionWarning",
+    "WorkerError",
+    "audit",
     "guard",
+    "index",
     "open_chroma",
     "open_store",
     "truncate",

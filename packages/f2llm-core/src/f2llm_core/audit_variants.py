@@ -12,7 +12,6 @@ import numpy as np
 from f2llm_core.encoder import F2LLM
 from f2llm_core.errors import ConfigurationError
 from f2llm_core.instructions import TASKS, format_prompt
-from f2llm_core.jobs import Prompt
 from f2llm_core.matryoshka import Vectors
 from f2llm_core.stores.base import Metadata
 
@@ -102,13 +101,24 @@ class Workshop:
             for row, ids in zip(result[:_MEANS], sequences, strict=False):
                 if 0 < len(ids) <= _MEAN_TOKENS:
                     # In a causal model a token's state is that of the text up to it.
-                    states = self._embed([ids[:end] for end in range(1, len(ids) + 1)])
+                    ends = range(1, len(ids) + 1)
+                    states = self.embed_ids([ids[:end] for end in ends])
                     row[:] = states.mean(axis=0)
             return result
         filled = [i for i, ids in enumerate(sequences) if ids]
         if filled:
-            result[filled] = self._embed([sequences[i] for i in filled])
+            result[filled] = self.embed_ids([sequences[i] for i in filled])
         return result
+
+    @property
+    def width(self) -> int:
+        """Full embedding width of the model."""
+        return int(self._backend.width)
+
+    def embed_ids(self, sequences: Sequence[tuple[int, ...]]) -> Vectors:
+        """Return the rows of whole sequences, `(n, width)`, as the model leaves them."""
+        rows: Vectors = self._backend.embed_ids(sequences)
+        return rows
 
     def suspects(self, documents: Sequence[str]) -> Iterator[list[Variant]]:
         """Yield what else may have been done to documents, in groups from likely to far-fetched.
@@ -139,11 +149,6 @@ class Workshop:
                     seen.add(key)
                     new.append(variant)
             yield new
-
-    def _embed(self, sequences: list[tuple[int, ...]]) -> Vectors:
-        prompts = [Prompt(ids) for ids in sequences]
-        rows: Vectors = self._backend._queue(prompts, lambda _: None).result()
-        return rows
 
 
 def embedded_text(document: str, metadata: Metadata) -> str:

@@ -20,6 +20,8 @@ from f2llm_core.models import DEFAULT_MODEL
 from f2llm_core.options import (
     DEFAULT_CACHE_MAX_BYTES,
     DEFAULT_MAX_LENGTH,
+    DEFAULT_MAX_RETRIES,
+    DEFAULT_TIMEOUT,
     BackendName,
     DTypeName,
     EncodeOptions,
@@ -47,7 +49,7 @@ class ConfiguredModel:
         document_instruction: str | None = None,
         max_length: int | None = None,
         on_truncate: OnTruncate = "warn",
-        backend: BackendName = "local",
+        backend: BackendName | None = None,
         device: str | None = None,
         dtype: DTypeName = "auto",
         max_batch_tokens: int | None = None,
@@ -55,6 +57,11 @@ class ConfiguredModel:
         cache: bool | str | Path | None = None,
         cache_max_bytes: int = DEFAULT_CACHE_MAX_BYTES,
         token: str | Hidden | None = None,
+        base_url: str | None = None,
+        server_model: str | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+        max_retries: int = DEFAULT_MAX_RETRIES,
+        api_key: str | Hidden | None = None,
     ) -> None:
         r"""Name a model and how to use it.
 
@@ -71,7 +78,8 @@ class ConfiguredModel:
             max_length: Tokens kept of each text, instruction and EOS included; None is 8192 or the
                 model's limit, whichever is smaller.
             on_truncate: What to do with longer texts: `"warn"`, `"ignore"` or `"error"`.
-            backend: `"local"`, or `"sentence-transformers"` for the reference.
+            backend: `"local"`, `"sentence-transformers"` for the reference, or `"endpoint"` for a
+                server; None is `"endpoint"` if there is a `base_url`, else `"local"`.
             device: For example `"cpu"` or `"cuda:1"`; None takes the first GPU, else the CPU.
             dtype: Precision of the matrix products: `"auto"` (bfloat16 where the hardware
                 multiplies it natively, else float32), `"float32"`, `"bfloat16"`, or `"int8"`, which
@@ -85,13 +93,23 @@ class ConfiguredModel:
             cache_max_bytes: Bound of the cache; rows not used for longest make room.
             token: Hub token for private repositories, a `str` or pydantic's `SecretStr`; by default
                 the one the hub client stored.
+            base_url: Address of a server with OpenAI's `/v1/embeddings` that runs the model, with
+                or without the `/v1`; by default the environment's `F2LLM_BASE_URL`.
+            server_model: What the server calls the model; None asks it.
+            timeout: Seconds that a call waits for a server's answer, all retries included. A call
+                of many texts goes on while answers come.
+            max_retries: How often a request is repeated that a server could not serve.
+            api_key: The server's key, a `str` or pydantic's `SecretStr`; by default the
+                environment's `F2LLM_API_KEY`.
 
         Raises:
             ConfigurationError: An option with a wrong value.
+            MissingExtraError: `base_url` without the extra `endpoint`.
             ModelNotFoundError: `model` names nothing that could be a model.
             ModelLoadError: A local folder that is not a model.
         """
-        token = hide(token)  # first of all, so that no traceback's variables show it
+        # First of all, so that no traceback's variables show them.
+        token, api_key = hide(token), hide(api_key)
         self._load_options = LoadOptions(
             model=model,
             revision=revision,
@@ -103,6 +121,11 @@ class ConfiguredModel:
             cache=cache,
             cache_max_bytes=cache_max_bytes,
             token=token,
+            base_url=base_url,
+            server_model=server_model,
+            timeout=timeout,
+            max_retries=max_retries,
+            api_key=api_key,
         )
         self._options = EncodeOptions(
             dimensions=dimensions,
@@ -129,9 +152,9 @@ class ConfiguredModel:
 
     @property
     def config(self) -> dict[str, Any]:
-        """Keyword arguments that make this encoder again, anywhere; never holds the token."""
+        """Keyword arguments that make this encoder again, anywhere; never holds a secret."""
         config = asdict(self._load_options) | asdict(self._options)
-        del config["token"]
+        del config["token"], config["api_key"]
         if self._source.folder:
             config["model"] = self.model
         return config
@@ -220,6 +243,8 @@ class ConfiguredModel:
 
     def __repr__(self) -> str:
         given = asdict(self._options).items() - asdict(EncodeOptions()).items()
+        if self._load_options.base_url is not None:
+            given.add(("base_url", self._load_options.base_url))
         return f"F2LLM({', '.join([repr(self.model), *(f'{k}={v!r}' for k, v in sorted(given))])})"
 
     def __copy__(self: Self) -> Self:

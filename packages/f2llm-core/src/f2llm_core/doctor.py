@@ -3,17 +3,18 @@
     report = doctor(F2LLM("80M"))
     print(report)
 
-What is tried is in `doctor_checks.py`.
+What is tried is in `doctor_checks.py`, and for a model on a server in `doctor_server.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from f2llm_core.encoder import F2LLM
-from f2llm_core.errors import F2LLMError, ModelError
+from f2llm_core.errors import ConfigurationError, F2LLMError, ModelError
 from f2llm_core.stores.guarding import encoder_of
 
 Status = Literal["passed", "failed", "skipped"]
@@ -63,23 +64,35 @@ class Report:
         return "\n".join([self.model, *map(str, self.checks)])
 
 
-def doctor(model: object, *, store: object = None) -> Report:
+def doctor(model: object, *, store: object = None, golden: Path | None = None) -> Report:
     """Try a model on a few texts; it is loaded first, and a second time in float32 to compare.
+
+    What a server runs is held against the same model in this process, if its weights are here, or
+    against what `f2llm_core.golden.write_golden` has written where they are.
 
     Args:
         model: An `F2LLM`, or the adapter of a framework around one, with the options it is used
-            with; one that runs in this process.
-        store: A collection to audit with it, as `f2llm_core.audit.audit` does; None for none.
+            with.
+        store: A collection to audit with it, as `f2llm_core.audit` does; None for none. That needs
+            a model that runs in this process.
+        golden: File of right vectors, for a model on a server; None for none.
 
     Returns:
         What was found. What is wrong with the model is in there and not raised.
 
     Raises:
-        ConfigurationError: `model` or `store` is of no known kind.
+        ConfigurationError: `model` or `store` is of no known kind; or `golden` is damaged, of
+            another model, or not needed, since the model runs in this process.
         StoreError: The store failed.
     """
     encoder = encoder_of(model)
-    checks = list(_examine(encoder))
+    if encoder.config["backend"] == "endpoint":
+        checks = list(_examine_server(encoder, golden))
+    elif golden is None:
+        checks = list(_examine(encoder))
+    else:
+        msg = "golden is for a model on a server: pass base_url, or leave it out."
+        raise ConfigurationError(msg)
     if store is not None and all(check.status != "failed" for check in checks):
         checks += _audit(store, encoder)
     return Report(encoder.model, tuple(checks))
@@ -103,8 +116,15 @@ def _examine(encoder: F2LLM) -> Iterator[Check]:
             yield Check(name, "failed", f"{kind}{error}")
 
 
+def _examine_server(encoder: F2LLM, golden: Path | None) -> Iterator[Check]:
+    from f2llm_core.doctor_server import examine_server
+    from f2llm_core.golden import read_golden
+
+    yield from examine_server(encoder, None if golden is None else read_golden(golden))
+
+
 def _audit(store: object, encoder: F2LLM) -> list[Check]:
-    from f2llm_core.audit import audit
+    from f2llm_core.auditing import audit
 
     report = audit(store, encoder)
     if report.right:

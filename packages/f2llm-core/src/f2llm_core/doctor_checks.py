@@ -19,7 +19,6 @@ from f2llm_core.engine.tokenizer import EOS_TOKEN
 from f2llm_core.fingerprint import precision
 from f2llm_core.info import _local
 from f2llm_core.instructions import Prompts, choose_prompts
-from f2llm_core.jobs import Prompt
 from f2llm_core.matryoshka import Vectors
 from f2llm_core.models import trained_dimensions
 
@@ -92,7 +91,7 @@ class Patient:
 
     def states(self, sequences: Sequence[tuple[int, ...]]) -> Vectors:
         """Return the rows of whole sequences, `(n, width)`, as the model leaves them."""
-        rows: Vectors = self.backend._queue([Prompt(s) for s in sequences], lambda _: None).result()
+        rows: Vectors = self.backend.embed_ids(sequences)
         return rows
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import islice
+from pathlib import Path
 
 from f2llm_core.configured import ConfiguredModel
-from f2llm_core.errors import ConfigurationError
+from f2llm_core.errors import ConfigurationError, EndpointModelError, ModelError
 from f2llm_core.inputs import check_text, check_texts, iterate_texts
 from f2llm_core.instructions import Side
 from f2llm_core.matryoshka import Vectors, warn_if_untrained
@@ -115,6 +116,29 @@ class F2LLM(ConfiguredModel):
         batch = [check_text(texts)] if isinstance(texts, str) else check_texts(texts)
         prompt = self.prompts.of(side)
         return self._backend.count_tokens([prompt + text for text in batch])
+
+    def verify(self, golden: str | Path | None = None) -> None:
+        """Make sure that the model does here what it should, for example when a service starts.
+
+        What `f2llm doctor` tries: a model in this process on its own tokens, one on a server
+        against the weights on this machine or against a golden file.
+
+        Args:
+            golden: File that `f2llm doctor MODEL --write-golden FILE` has written.
+
+        Raises:
+            EndpointModelError: The server's vectors are not the model's; says how they differ.
+            ModelError: The same of a model in this process.
+            ConfigurationError: `golden` is not readable, or of another model.
+        """
+        from f2llm_core.doctor import doctor
+
+        report = doctor(self, golden=None if golden is None else Path(golden))
+        if not report.healthy:
+            failed = (str(check) for check in report.checks if check.status == "failed")
+            error = EndpointModelError if self.config["base_url"] else ModelError
+            msg = f"{self!r} is not what it should be. {' '.join(failed)}"
+            raise error(msg)
 
     def _begin(self, texts: str | Iterable[str], side: Side | None, *, show_progress: bool) -> Call:
         """Check, tokenise and queue the texts of a call; without a side, of a symmetric task."""

@@ -2,15 +2,23 @@
 
 F2LLMError
 ├── InputError            a text that cannot be embedded (also a ValueError)
+├── DataError             evaluation data or results that are broken (also a ValueError)
 ├── ConfigurationError    an option with a wrong value (also a ValueError)
 ├── ModelError
 │   ├── ModelNotFoundError    no such model, folder or cached download
 │   └── ModelLoadError        the files are there but are not a usable model
 ├── NonFiniteError        the model produced NaN, infinity or a zero vector
 ├── ClosedError           the model was closed before or while it was asked
+├── EndpointError         a server that embeds for us failed
+│   ├── EndpointUnavailableError  it cannot be reached, or went on failing
+│   ├── EndpointTimeoutError      nothing came in time (also a TimeoutError)
+│   ├── EndpointRefusedError      it refused, or sent us elsewhere
+│   ├── EndpointResponseError     its answer is not to be believed
+│   └── EndpointModelError        it runs another model, or runs it otherwise
 ├── CacheError            the embedding cache cannot be looked at or cleared
 ├── StoreError            a vector store failed, or cannot hold what it was given
 ├── FingerprintError      a collection was made with another model, or otherwise
+├── WorkerError           a worker of a Ray cluster failed
 └── MissingExtraError     an optional dependency is not installed (also an ImportError)
 
 F2LLMWarning (a UserWarning)
@@ -42,6 +50,10 @@ class InputError(F2LLMError, ValueError):
     def __init__(self, message: str, *, index: int | None = None) -> None:
         super().__init__(message)
         self.index = index
+
+
+class DataError(F2LLMError, ValueError):
+    """Evaluation data or results that are broken; the message names file and line."""
 
 
 class ConfigurationError(F2LLMError, ValueError):
@@ -76,6 +88,38 @@ class ClosedError(F2LLMError):
     """The model was closed, by `close`, a `with` block or the end of the interpreter."""
 
 
+class EndpointError(F2LLMError):
+    """A server that embeds for us failed; the message names it and never holds the key.
+
+    Attributes:
+        status: What it answered, as an HTTP status; None if it did not.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class EndpointUnavailableError(EndpointError):
+    """The server cannot be reached, or went on failing however often it was asked."""
+
+
+class EndpointTimeoutError(EndpointError, TimeoutError):
+    """The server did not answer within `timeout`."""
+
+
+class EndpointRefusedError(EndpointError):
+    """The server refused key, path, model or text, or wanted to send us elsewhere."""
+
+
+class EndpointResponseError(EndpointError):
+    """The answer is malformed, too large, or does not fit the question; no row of it was used."""
+
+
+class EndpointModelError(EndpointError):
+    """The server runs another model than the one asked for, or runs it otherwise."""
+
+
 class CacheError(F2LLMError):
     """The embedding cache cannot be looked at or cleared; embedding itself never raises this."""
 
@@ -86,6 +130,10 @@ class StoreError(F2LLMError):
 
 class FingerprintError(F2LLMError):
     """A collection's vectors and this model's do not belong together; nothing was embedded."""
+
+
+class WorkerError(F2LLMError):
+    """A worker of a Ray cluster failed, or Ray itself; what was done before stays."""
 
 
 class MissingExtraError(F2LLMError, ImportError):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 POOLING = "last token"
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
+COMMIT = re.compile(r"[0-9a-f]{40}")
 # What decides the row of a given prompt. Prompts themselves are no part of a model's identity.
 _DECISIVE = ("config.json", "tokenizer.json", "tokenizer_config.json")
 _BLOCK = 1 << 20  # bytes
@@ -42,8 +42,9 @@ class ModelIdentity:
     Attributes:
         model: `"owner/name@commit"` of the hub, or `"sha256:…"` of a folder's contents.
         backend: The backend's name.
-        dtype: Precision in use, from `precision`.
-        device: Type of the device; the same precision rounds differently on another.
+        dtype: Precision in use, from `precision`; `"unknown"` of a server.
+        device: Type of the device, on another of which the same precision rounds differently; of a
+            server, which can be anything, its address and its name for the model.
     """
 
     model: str
@@ -175,18 +176,19 @@ def fingerprint(model: ConfiguredModel) -> Fingerprint:
     Raises:
         ConfigurationError: The device does not exist here.
         ModelError: The model cannot be found, or its files are damaged.
+        FingerprintError: A server runs it, and it is not known which revision of it that is.
         OSError: A file cannot be read.
     """
-    backend: Any = model._backend
-    checkpoint = getattr(backend, "inner", backend).checkpoint  # a cache stands before another
-    identity = model_identity(checkpoint.source, checkpoint.folder, model._load_options)
+    backend = model._backend
+    identity = backend.identity()
     prompts = model.prompts
+    folder = backend.source.folder
     return Fingerprint(
-        name=model.model if checkpoint.source.folder is None else checkpoint.source.folder.name,
+        name=model.model if folder is None else folder.name,
         model=identity.model,
         dimensions=model.dimensions,
         pooling=POOLING,
-        eos=checkpoint.tokenizer.eos_id,
+        eos=backend.eos_id,
         document_prompt=prompts.document,
         schema=SCHEMA,
         query_prompt=prompts.query,
@@ -229,7 +231,7 @@ def model_identity(source: ModelSource, folder: Path, options: LoadOptions) -> M
 
     device = choose_device(options.device)
     dtype = precision(options.dtype, device)
-    return ModelIdentity(_content(source, folder), options.backend, dtype, device.type)
+    return ModelIdentity(content_of(source, folder), str(options.backend), dtype, device.type)
 
 
 def precision(dtype: DTypeName, device: torch.device) -> str:
@@ -265,8 +267,9 @@ def _version(path: Path) -> FileVersion:
     return FileVersion(path, stat.st_ino, stat.st_size, stat.st_mtime_ns)
 
 
-def _content(source: ModelSource, folder: Path) -> str:
-    if source.folder is None and _COMMIT.fullmatch(folder.name):
+def content_of(source: ModelSource, folder: Path) -> str:
+    """Return `ModelIdentity.model` for the files in a folder; raises as `file_versions`."""
+    if source.folder is None and COMMIT.fullmatch(folder.name):
         return f"{source.name}@{folder.name}"  # the hub's cache names a snapshot by its commit
     whole = hashlib.sha256()
     with _hashing:  # callers that come together share the work

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Literal
 
-from f2llm_core.errors import InputError, TruncationWarning, warn
+from f2llm_core.errors import ConfigurationError, InputError, TruncationWarning, warn
 
 #: What happens to a text of more than `max_length` tokens: the head is embedded and one warning
 #: per call says so, the head is embedded silently, or an `InputError` before anything is computed.
@@ -100,12 +100,19 @@ class TruncationReport:
         """Record the untruncated token counts of a block of texts.
 
         Args:
-            lengths: Tokens of each text, prompt and EOS included.
+            lengths: Tokens of each text, prompt and EOS included; 0 if they could not be counted.
             offset: Position in the call of the block's first text.
 
         Raises:
             InputError: A text is too long and the policy is `"error"`.
+            ConfigurationError: The policy is `"error"`, and there is no telling.
         """
+        if self._policy == "error" and 0 in lengths:
+            msg = (
+                "on_truncate='error' needs the model's tokenizer, which is not on this machine: "
+                "texts cannot be counted. Download it (`hf download`), or leave the option out."
+            )
+            raise ConfigurationError(msg)
         found = [(offset + i, n) for i, n in enumerate(lengths) if n > self._max_length]
         if found and self._policy == "error":
             index, length = found[0]

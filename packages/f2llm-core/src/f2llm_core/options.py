@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
+from urllib.parse import urlsplit
 
 from f2llm_core.errors import ConfigurationError, InputError
 from f2llm_core.inputs import OnTruncate, check_text
 from f2llm_core.instructions import find_task
 from f2llm_core.matryoshka import check_dimensions
-from f2llm_core.secret import Hidden
+from f2llm_core.secret import Hidden, hide
 
 #: `"auto"` is bfloat16 where the hardware multiplies it natively, else float32. `"int8"` keeps
 #: weights in 8 bits and multiplies as `"auto"` does. float16 overflows in this family and is not
 #: offered.
 DTypeName = Literal["auto", "float32", "bfloat16", "int8"]
 
-#: `"local"` is the package's own engine; `"sentence-transformers"` the reference (an extra).
-BackendName = Literal["local", "sentence-transformers"]
+#: `"local"` is the package's own engine; `"sentence-transformers"` the reference (an extra);
+#: `"endpoint"` a server at `base_url` (an extra).
+BackendName = Literal["local", "sentence-transformers", "endpoint"]
 
 #: Tokens kept of a text, EOS included: the length the models are evaluated at (mteb metadata).
 DEFAULT_MAX_LENGTH = 8192
@@ -27,18 +32,25 @@ DEFAULT_MAX_LENGTH = 8192
 #: Bound of the embedding cache: 1.5 million rows of the 80M model, 100,000 of the 14B.
 DEFAULT_CACHE_MAX_BYTES = 2 * 2**30
 
+#: Seconds to wait for a server, whose queue may be long.
+DEFAULT_TIMEOUT = 60.0
+DEFAULT_MAX_RETRIES = 4
+
+_OF_SERVERS = ("base_url", "server_model", "api_key")
+
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
     """What decides which weights are loaded and how; siblings of one encoder share it.
 
-    Attributes are those of `F2LLM` of the same name. `token` is kept out of `repr`, comparison and
-    pickles.
+    Attributes are those of `F2LLM` of the same name. `token` and `api_key` are kept out of `repr`,
+    comparison and pickles. Once made, `backend` is never None, and what the environment says of a
+    server is filled in.
     """
 
     model: str | Path
     revision: str | None = None
-    backend: BackendName = "local"
+    backend: BackendName | None = None
     device: str | None = None
     dtype: DTypeName = "auto"
     max_batch_tokens: int | None = None
@@ -46,18 +58,31 @@ class LoadOptions:
     cache: bool | str | Path | None = None
     cache_max_bytes: int = DEFAULT_CACHE_MAX_BYTES
     token: Hidden | None = field(default=None, repr=False, compare=False)
+    base_url: str | None = None
+    server_model: str | None = None
+    timeout: float = DEFAULT_TIMEOUT
+    max_retries: int = DEFAULT_MAX_RETRIES
+    api_key: Hidden | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        check_choice("backend", self.backend, get_args(BackendName))
+        check_choice("backend", self.backend, (*get_args(BackendName), None))
         check_choice("dtype", self.dtype, get_args(DTypeName))
+        self._complete()
+        if self.backend == "endpoint":
+            self._check_endpoint()
+        elif wrong := [name for name in _OF_SERVERS if getattr(self, name) is not None]:
+            msg = f"{wrong[0]} is for a server; backend={self.backend!r} runs in this process."
+            raise ConfigurationError(msg)
         if self.dtype == "int8" and self.backend != "local":
             msg = f"dtype='int8' is for backend='local'; backend={self.backend!r} cannot do it."
             raise ConfigurationError(msg)
         if self.max_batch_tokens is not None:
             check_positive("max_batch_tokens", self.max_batch_tokens)
-        if self.token is not None and not _is_token(self.token.get_secret_value()):
-            msg = "token: expected a str of printable ASCII, without spaces or line ends, or None."
-            raise ConfigurationError(msg)  # its value is shown nowhere
+        for name in ("token", "api_key"):
+            secret: Hidden | None = getattr(self, name)
+            if secret is not None and not _is_token(secret.get_secret_value()):
+                msg = f"{name}: expected a str of printable ASCII without spaces, or None."
+                raise ConfigurationError(msg)  # its value is shown nowhere
         _check_type("revision", self.revision, str, None)
         _check_type("device", self.device, str, None)
         _check_type("local_files_only", self.local_files_only, bool)
@@ -69,6 +94,30 @@ class LoadOptions:
                 raise ConfigurationError(msg)
             # Absolute, since it is opened later, perhaps elsewhere; a str, so that it stays JSON.
             object.__setattr__(self, "cache", str(Path(self.cache).expanduser().absolute()))
+
+    def _complete(self) -> None:
+        """Fill in what follows from other options and from the environment."""
+        put = partial(object.__setattr__, self)  # a frozen dataclass
+        if self.base_url is None and self.backend in {"endpoint", None}:
+            put("base_url", os.environ.get("F2LLM_BASE_URL") or None)
+        if self.backend is None:
+            put("backend", "local" if self.base_url is None else "endpoint")
+        if self.backend == "endpoint" and self.api_key is None:
+            put("api_key", hide(os.environ.get("F2LLM_API_KEY") or None))
+
+    def _check_endpoint(self) -> None:
+        if self.base_url is None:
+            msg = "backend='endpoint' needs base_url, or the environment's F2LLM_BASE_URL."
+            raise ConfigurationError(msg)
+        object.__setattr__(self, "base_url", check_base_url(self.base_url))
+        _check_type("server_model", self.server_model, str, None)
+        check_seconds("timeout", self.timeout)
+        if self.max_retries != 0:
+            check_positive("max_retries", self.max_retries)
+        for name in ("device", "dtype", "max_batch_tokens"):
+            if getattr(self, name) not in (None, "auto"):
+                msg = f"{name}={getattr(self, name)!r}: with a server, that is the server's choice."
+                raise ConfigurationError(msg)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +174,53 @@ def check_positive(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         msg = f"{name}={value!r}: expected a positive integer."
         raise ConfigurationError(msg)
+
+
+def check_seconds(name: str, value: Any) -> None:  # noqa: ANN401
+    """Raise `ConfigurationError` unless an option is a finite number above zero."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or value <= 0:
+        msg = f"{name}={value!r}: expected seconds above zero."
+        raise ConfigurationError(msg)
+
+
+def check_base_url(url: object) -> str:
+    """Return a server's address, with or without the `/v1` at its end, always without.
+
+    Raises:
+        ConfigurationError: Not an http or https URL of a host and perhaps a path. The message does
+            not quote it, since it may hold a password.
+    """
+    problem = _problem_of(url) if isinstance(url, str) else "it is not a str"
+    if problem:
+        msg = (
+            f"base_url: {problem}. Expected the address of a server, for example "
+            "'http://localhost:8080'; a key is passed as api_key or F2LLM_API_KEY."
+        )
+        raise ConfigurationError(msg)
+    return str(url).rstrip("/").removesuffix("/v1").rstrip("/")
+
+
+def _problem_of(url: str) -> str | None:
+    """Say what is wrong with a server's address."""
+    if not url.isascii() or not url.isprintable() or any(c in url for c in ' \\<>"{}|^`'):
+        return "it holds characters that no URL has"
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        return f"it is no URL ({type(error).__name__}: host or port)"
+    if parts.scheme not in {"http", "https"}:
+        return "its scheme is neither http nor https"
+    if "@" in parts.netloc:
+        return "it holds credentials, which end up in logs"
+    if not parts.hostname or parts.hostname.startswith("."):
+        return "it names no host"
+    if parts.query or parts.fragment or "?" in url or "#" in url:
+        return "it has a query or a fragment"
+    if parts.path.rstrip("/").endswith("/embeddings"):
+        return "it ends in /embeddings, which is added here"
+    return None
 
 
 def _check_type(name: str, value: object, *allowed: type | None) -> None:

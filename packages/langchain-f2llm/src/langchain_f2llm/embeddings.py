@@ -15,7 +15,14 @@ from typing_extensions import Self, Unpack
 
 from f2llm_core import DEFAULT_MODEL, F2LLM
 from f2llm_core.inputs import OnTruncate, check_text, check_texts
-from f2llm_core.options import DEFAULT_CACHE_MAX_BYTES, BackendName, DTypeName, EncodeOptions
+from f2llm_core.options import (
+    DEFAULT_CACHE_MAX_BYTES,
+    DEFAULT_MAX_RETRIES,
+    DEFAULT_TIMEOUT,
+    BackendName,
+    DTypeName,
+    EncodeOptions,
+)
 
 
 class _QueryOptions(TypedDict, total=False):
@@ -35,7 +42,7 @@ class F2LLMEmbeddings(Serializable, Embeddings):
 
     Key init args:
         Those of `f2llm_core.F2LLM`. `model` (or `model_name`) defaults to the environment's
-        `F2LLM_MODEL`, else `codefuse-ai/F2LLM-v2-80M`; `token` is never shown or pickled.
+        `F2LLM_MODEL`, else `codefuse-ai/F2LLM-v2-80M`; `token` and `api_key` are never shown.
 
     Instantiate:
         `embeddings = F2LLMEmbeddings(model="80M", dimensions=256)`
@@ -50,7 +57,7 @@ class F2LLMEmbeddings(Serializable, Embeddings):
         `await embeddings.aembed_query("binary search")`
     """
 
-    # Strict, or True would be 1; inputs stay out of messages, since one could be the token.
+    # Strict, or True would be 1; inputs stay out of messages, since one could be a secret.
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, strict=True)
 
     model: SkipValidation[str | Path] = Field(
@@ -64,7 +71,7 @@ class F2LLMEmbeddings(Serializable, Embeddings):
     document_instruction: str | None = None
     max_length: int | None = None
     on_truncate: OnTruncate = "warn"
-    backend: BackendName = "local"
+    backend: BackendName | None = None
     device: str | None = None
     dtype: DTypeName = "auto"
     max_batch_tokens: int | None = None
@@ -72,14 +79,22 @@ class F2LLMEmbeddings(Serializable, Embeddings):
     cache: bool | str | Path | None = None
     cache_max_bytes: int = DEFAULT_CACHE_MAX_BYTES
     token: SecretStr | None = Field(default=None, exclude=True, repr=False)
+    base_url: str | None = None
+    server_model: str | None = None
+    timeout: float = DEFAULT_TIMEOUT
+    max_retries: int = DEFAULT_MAX_RETRIES
+    api_key: SecretStr | None = Field(default=None, exclude=True, repr=False)
 
     if not TYPE_CHECKING:  # type checkers derive a better signature from the fields
 
         def __init__(self, **options: object) -> None:
-            if isinstance(options.get("token"), str):  # no traceback's variables shall show it
-                options["token"] = SecretStr(options["token"])
+            for secret in ("token", "api_key"):  # no traceback's variables shall show them
+                if isinstance(options.get(secret), str):
+                    options[secret] = SecretStr(options[secret])
             super().__init__(**options)
-            _ = self.encoder  # not in a validator, so that the core's errors arrive as they are
+            config = self.encoder.config  # not in a validator, so that errors arrive as they are
+            # As resolved: where this is unpickled, the environment may name another server.
+            self.__dict__.update({name: config[name] for name in ("backend", "base_url")})
 
     @classmethod
     def from_encoder(cls, encoder: F2LLM) -> Self:
@@ -90,7 +105,7 @@ class F2LLMEmbeddings(Serializable, Embeddings):
     @cached_property
     def encoder(self) -> F2LLM:
         """The core encoder behind this object; its `dimensions` are never None."""
-        return F2LLM(**self.model_dump(warnings=False), token=self.token)
+        return F2LLM(**self.model_dump(warnings=False), token=self.token, api_key=self.api_key)
 
     @property
     def model_name(self) -> str:
@@ -125,7 +140,7 @@ class F2LLMEmbeddings(Serializable, Embeddings):
         return list(row.tolist())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return partial(type(self), **self.model_dump()), ()  # no weights and no token
+        return partial(type(self), **self.model_dump()), ()  # no weights and no secrets
 
     @classmethod
     def is_lc_serializable(cls) -> bool:
@@ -134,8 +149,8 @@ class F2LLMEmbeddings(Serializable, Embeddings):
 
     @property
     def lc_secrets(self) -> dict[str, str]:
-        """The token is serialised as the name of an environment variable."""
-        return {"token": "HF_TOKEN"}
+        """Secrets are serialised as the names of environment variables."""
+        return {"token": "HF_TOKEN", "api_key": "F2LLM_API_KEY"}
 
     @property
     def lc_attributes(self) -> dict[str, Any]:

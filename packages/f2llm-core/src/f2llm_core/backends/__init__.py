@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from f2llm_core.backends.base import Backend
 from f2llm_core.engine.hub import ModelSource
 from f2llm_core.options import LoadOptions
 
-if TYPE_CHECKING:
-    from f2llm_core.backends.local import LocalBackend
-
 
 def make_backend(source: ModelSource, options: LoadOptions) -> Backend:
     """Return the backend that `options` ask for; nothing is loaded yet."""
-    backend = _make_local(source, options)
+    backend = _make(source, options)
     if not options.cache:
         return backend
     from f2llm_core.backends.cached import CachedBackend
     from f2llm_core.cache import EmbeddingCache, default_folder
 
     folder = default_folder() if options.cache is True else Path(options.cache)
-    return CachedBackend(backend, EmbeddingCache(folder, options.cache_max_bytes), options)
+    return CachedBackend(backend, EmbeddingCache(folder, options.cache_max_bytes))
 
 
-def _make_local(source: ModelSource, options: LoadOptions) -> LocalBackend:
+def _make(source: ModelSource, options: LoadOptions) -> Backend:
+    if options.backend == "endpoint":
+        from f2llm_core.backends.endpoint.backend import EndpointBackend
+
+        return EndpointBackend(source, options)
     if options.backend == "sentence-transformers":
         from f2llm_core.backends.sentence_transformers import SentenceTransformersBackend
 

@@ -7,6 +7,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
 
+from f2llm_core.engine.hub import ModelSource
+from f2llm_core.fingerprint import ModelIdentity
 from f2llm_core.instructions import Prompts
 from f2llm_core.matryoshka import Vectors
 
@@ -16,7 +18,7 @@ class Stats:
     """What a loaded model has computed so far, for all of its callers.
 
     Attributes:
-        passes: Forward passes.
+        passes: Forward passes, or a server's answers.
         texts: Texts in them; equal ones that stood in one pass count once.
     """
 
@@ -30,6 +32,7 @@ class Observer(Protocol):
     def tokenized(self, lengths: Sequence[int]) -> None:
         """Receive the untruncated token count of every prompt, EOS included, in order.
 
+        0 stands for one that could not be counted, for want of the model's tokenizer.
         Called once, in the caller's thread and before anything is computed; may raise `InputError`
         to stop the call.
         """
@@ -84,6 +87,24 @@ class Pending:
 
 class Backend(Protocol):
     """Runs one model for any number of callers. All give the same rows for the same prompts."""
+
+    @property
+    def source(self) -> ModelSource:
+        """Which model."""
+
+    def identity(self) -> ModelIdentity:
+        """Return what a row depends on, from the model's files; loads no weights.
+
+        Raises:
+            ConfigurationError: The device does not exist here.
+            ModelError: The model cannot be found, or its files are damaged.
+            FingerprintError: It is not known which model this is.
+            OSError: A file cannot be read.
+        """
+
+    @property
+    def eos_id(self) -> int:
+        """Token that ends every text."""
 
     @property
     def width(self) -> int:

@@ -10,15 +10,14 @@ from dataclasses import astuple
 
 import numpy as np
 
-from f2llm_core.backends.base import Observer, Pending, Stats
-from f2llm_core.backends.local import LocalBackend
+from f2llm_core.backends.base import Backend, Observer, Pending, Stats
 from f2llm_core.cache import EmbeddingCache, Row
 from f2llm_core.cache_file import SCHEMA
+from f2llm_core.engine.hub import ModelSource
 from f2llm_core.errors import CacheWarning, F2LLMError, warn
-from f2llm_core.fingerprint import ModelIdentity, file_versions, model_identity
+from f2llm_core.fingerprint import ModelIdentity, file_versions
 from f2llm_core.instructions import Prompts
 from f2llm_core.matryoshka import Vectors
-from f2llm_core.options import LoadOptions
 
 
 class CachedBackend:
@@ -32,20 +31,32 @@ class CachedBackend:
         inner: The backend that computes.
     """
 
-    def __init__(self, inner: LocalBackend, cache: EmbeddingCache, options: LoadOptions) -> None:
+    def __init__(self, inner: Backend, cache: EmbeddingCache) -> None:
         """Wrap a backend; nothing is opened yet.
 
         Args:
             inner: The backend that computes.
             cache: Where rows are kept.
-            options: How `inner` loads its model.
         """
         self.inner = inner
         self._cache = cache
-        self._options = options
-        self._files = file_versions(inner.checkpoint.source)
+        self._files = file_versions(inner.source)
         self._known: ModelIdentity | None = None
         self._usable = True
+
+    @property
+    def source(self) -> ModelSource:
+        """Which model."""
+        return self.inner.source
+
+    def identity(self) -> ModelIdentity:
+        """Return what a row depends on; see `Backend.identity`."""
+        return self.inner.identity()
+
+    @property
+    def eos_id(self) -> int:
+        """Token that ends every text."""
+        return self.inner.eos_id
 
     @property
     def width(self) -> int:
@@ -101,7 +112,7 @@ class CachedBackend:
             rows[missing] = computed
             if self._identity() is not None:
                 new = {keys[i]: Row(lengths[i], rows[i]) for i in missing}
-                self._cache.put(self.inner.checkpoint.source.name, _describe(identity), new)
+                self._cache.put(self.source.name, _describe(identity), new)
             return rows
 
         return pending.then(finish)
@@ -123,11 +134,10 @@ class CachedBackend:
         """
         if not self._usable:
             return None
-        checkpoint = self.inner.checkpoint
         try:
             if self._known is None:
-                self._known = model_identity(checkpoint.source, checkpoint.folder, self._options)
-            unchanged = file_versions(checkpoint.source) == self._files
+                self._known = self.inner.identity()
+            unchanged = file_versions(self.source) == self._files
             problem = None if unchanged else "its files have changed"
         except (F2LLMError, OSError) as error:
             problem = f"its files cannot be read ({error})"
@@ -135,7 +145,7 @@ class CachedBackend:
             return self._known
         self._usable = False
         warn(
-            f"The embedding cache is not used any more for {checkpoint.source.name}: {problem}. "
+            f"The embedding cache is not used any more for {self.source.name}: {problem}. "
             "Make a new encoder.",
             CacheWarning,
         )

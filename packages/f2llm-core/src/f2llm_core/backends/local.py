@@ -16,7 +16,8 @@ from f2llm_core.engine.config import Qwen3Config
 from f2llm_core.engine.hub import ModelSource
 from f2llm_core.engine.memory import trim
 from f2llm_core.engine.tokenizer import Tokenizer
-from f2llm_core.errors import ConfigurationError, ModelError
+from f2llm_core.errors import ModelError
+from f2llm_core.fingerprint import ModelIdentity, model_identity
 from f2llm_core.instructions import Prompts
 from f2llm_core.jobs import Job, Prompt
 from f2llm_core.matryoshka import Vectors
@@ -91,6 +92,20 @@ class LocalBackend:
             _ = self.checkpoint.config  # a wrong folder is better said now than with the first text
 
     @property
+    def source(self) -> ModelSource:
+        """Which model."""
+        return self.checkpoint.source
+
+    def identity(self) -> ModelIdentity:
+        """Return what a row depends on; see `Backend.identity`."""
+        return model_identity(self.source, self.checkpoint.folder, self._options)
+
+    @property
+    def eos_id(self) -> int:
+        """Token that ends every text."""
+        return self._tokenizer.eos_id
+
+    @property
     def width(self) -> int:
         """Full embedding width of the model."""
         spec = self.checkpoint.source.spec
@@ -126,7 +141,7 @@ class LocalBackend:
     ) -> Pending:
         """Check, tokenise and queue whole prompts; see `Backend.submit`."""
         tokenizer = self._tokenizer
-        start = self._start(prefix, max_length)
+        start = tokenizer.prefix_ids(prefix, max_length)
         ids = tokenizer.encode(prompts)
         observer.tokenized([len(i) + 1 for i in ids])
         finished = [tokenizer.finish(i, max_length) for i in ids]
@@ -135,6 +150,13 @@ class LocalBackend:
     def count_tokens(self, prompts: Sequence[str]) -> list[int]:
         """Return the untruncated token count of every prompt, EOS included."""
         return [len(ids) + 1 for ids in self._tokenizer.encode(prompts)]
+
+    def embed_ids(self, sequences: Sequence[Sequence[int]]) -> Vectors:
+        """Return the rows of token ids as they are, `(len(sequences), width)`; none may be empty.
+
+        For examinations: no text is made of the ids, nothing is cut, and no EOS is appended.
+        """
+        return self._queue([Prompt(tuple(ids)) for ids in sequences], lambda _: None).result()
 
     def close(self) -> None:
         """Free the model after the batch at hand; see `Backend.close`."""
@@ -147,18 +169,6 @@ class LocalBackend:
         job = Job(prompts, self.width, progressed)
         self._worker.submit(job)
         return job.future
-
-    def _start(self, prefix: str, max_length: int) -> tuple[int, ...]:
-        """Return the tokens that prompts of this prefix have in common, as a rule."""
-        # The last space merges with the word that follows it, so it is no token of the prefix.
-        [tokens] = self._tokenizer.encode([prefix.rstrip(" ")]) if prefix else [[]]
-        if tokens and len(tokens) + 1 >= max_length:
-            msg = (
-                f"max_length={max_length} leaves no room for text after the instruction, which "
-                f"takes {len(tokens)} tokens: {prefix!r}."
-            )
-            raise ConfigurationError(msg)
-        return tuple(tokens)
 
     # What follows runs on the worker's thread only.
 

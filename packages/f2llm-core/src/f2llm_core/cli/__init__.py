@@ -8,12 +8,16 @@ from typing import Any, TextIO
 import click
 
 from f2llm_core import __version__
+from f2llm_core.cli.ask import ask
 from f2llm_core.cli.audit import audit
 from f2llm_core.cli.cache import cache
 from f2llm_core.cli.doctor import doctor
+from f2llm_core.cli.embed import embed
+from f2llm_core.cli.eval import eval_
 from f2llm_core.cli.index import index
 from f2llm_core.cli.info import info
-from f2llm_core.cli.shared import debug_enabled, debug_option
+from f2llm_core.cli.search import search
+from f2llm_core.cli.shared import debug_enabled, debug_option, examples
 from f2llm_core.errors import F2LLMError, F2LLMWarning
 
 
@@ -47,18 +51,31 @@ def _show_warning(
         click.echo(text, err=True, nl=False)
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Group,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=examples(
+        "f2llm index 80M docs.jsonl --chroma db --collection papers",
+        'f2llm search 80M "Which telescope?" --chroma db --collection papers',
+        'eval "$(_F2LLM_COMPLETE=bash_source f2llm)"   # completion; also zsh_source, fish_source',
+    ),
+)
 @click.version_option(__version__, prog_name="f2llm")
 @debug_option
 def main() -> None:
     """F2LLM-v2 embeddings from the command line.
 
-    Errors are one line on standard error; the exit code is then 1, or 2 for a wrong command line.
+    Results go to standard output, all else to standard error. Exit codes: 0 if all went well, 1 for
+    an error, after Ctrl-C, or if what was examined is not right, 2 for a wrong command line.
     """
 
 
+main.add_command(ask)
 main.add_command(audit)
 main.add_command(cache)
 main.add_command(doctor)
+main.add_command(eval_)
+main.add_command(embed)
 main.add_command(index)
 main.add_command(info)
+main.add_command(search)

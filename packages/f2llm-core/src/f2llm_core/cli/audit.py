@@ -9,15 +9,26 @@ from typing import TYPE_CHECKING
 import click
 
 from f2llm_core.cli.output import print_json
-from f2llm_core.cli.shared import debug_option, json_option, load_options
+from f2llm_core.cli.shared import (
+    debug_option,
+    examples,
+    json_option,
+    load_options,
+    open_existing,
+)
 
 if TYPE_CHECKING:  # torch comes with these, and --help must not wait for it
     from f2llm_core import F2LLM
-    from f2llm_core.audit import Report
+    from f2llm_core.auditing import Report
     from f2llm_core.stores import VectorStore
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "f2llm audit 80M --chroma db --collection papers",
+        "f2llm audit 80M --chroma db --collection papers --sample 500 --json",
+    )
+)
 @click.argument("model")
 @click.option(
     "--chroma",
@@ -53,9 +64,9 @@ def audit(
     written. The exit code is 1 if something is wrong.
     """
     from f2llm_core import F2LLM
-    from f2llm_core.audit import audit as examine
+    from f2llm_core.auditing import audit as examine
 
-    store = _open(folder, collection)
+    store = open_existing(folder, collection)
     encoder = F2LLM(
         model,
         dimensions=dimensions,
@@ -75,29 +86,6 @@ def audit(
         _print(report, said)
     if not report.right:
         click.get_current_context().exit(1)
-
-
-def _open(folder: Path, collection: str) -> VectorStore:
-    from f2llm_core.errors import ConfigurationError, MissingExtraError
-    from f2llm_core.stores import open_store
-
-    try:
-        import chromadb
-        from chromadb.config import Settings
-        from chromadb.errors import NotFoundError
-    except ImportError as error:
-        feature = "--chroma"
-        raise MissingExtraError(feature, "chroma") from error
-    if not (folder / "chroma.sqlite3").exists():  # opening it would make it
-        msg = f"{folder} is no Chroma database: it has no chroma.sqlite3."
-        raise ConfigurationError(msg)
-    client = chromadb.PersistentClient(str(folder), Settings(anonymized_telemetry=False))
-    try:
-        return open_store(client.get_collection(collection, embedding_function=None))
-    except NotFoundError:
-        names = sorted(found.name for found in client.list_collections())
-        msg = f"{folder} has no collection {collection!r}. It has: {', '.join(names) or 'none'}."
-        raise ConfigurationError(msg) from None
 
 
 def _stamp(store: VectorStore, encoder: F2LLM) -> str | None:

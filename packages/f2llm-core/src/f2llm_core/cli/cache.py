@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from f2llm_core.cli.output import human_size, print_fields, print_json, print_table
-from f2llm_core.cli.shared import debug_option, json_option
+from f2llm_core.cli.shared import debug_option, examples, json_option
 
 if TYPE_CHECKING:  # numpy comes with it, and --help must not wait for it
     from f2llm_core.cache import EmbeddingCache
@@ -21,7 +21,10 @@ _folder_option = click.option(
 )
 
 
-@click.group(invoke_without_command=True)
+@click.group(
+    invoke_without_command=True,
+    epilog=examples("f2llm cache --json", "f2llm cache clear --model 80M"),
+)
 @_folder_option
 @json_option
 @debug_option

@@ -9,15 +9,29 @@ from typing import TYPE_CHECKING
 import click
 
 from f2llm_core.cli.output import print_json
-from f2llm_core.cli.shared import debug_option, json_option, load_options
+from f2llm_core.cli.shared import (
+    debug_option,
+    examples,
+    json_option,
+    load_options,
+    open_existing,
+)
 
 if TYPE_CHECKING:  # torch comes with this, and --help must not wait for it
+    from f2llm_core import F2LLM
     from f2llm_core.doctor import Report
 
 _COLOURS = {"passed": "green", "failed": "red", "skipped": "bright_black"}
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "f2llm doctor 80M",
+        "f2llm doctor ./my-model --chroma db --collection papers",
+        "f2llm doctor 80M --write-golden golden.jsonl",
+        "f2llm doctor 80M --base-url http://localhost:8080 --golden golden.jsonl",
+    )
+)
 @click.argument("model")
 @click.option(
     "--chroma",
@@ -26,6 +40,18 @@ _COLOURS = {"passed": "green", "failed": "red", "skipped": "bright_black"}
     help="Folder of a Chroma database, to audit a collection, too.",
 )
 @click.option("--collection", help="Name of the collection; its width is used.")
+@click.option("--base-url", help="Server that runs MODEL; its key is read from F2LLM_API_KEY.")
+@click.option("--server-model", help="What the server calls MODEL, if it is not to be asked.")
+@click.option(
+    "--golden",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Right vectors to hold the server against, where there are no weights.",
+)
+@click.option(
+    "--write-golden",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write such a file, with the weights of MODEL, and do nothing else.",
+)
 @load_options
 @json_option
 @debug_option
@@ -33,6 +59,10 @@ def doctor(
     model: str,
     folder: Path | None,
     collection: str | None,
+    base_url: str | None,
+    server_model: str | None,
+    golden: Path | None,
+    write_golden: Path | None,
     revision: str | None,
     device: str | None,
     dtype: str,
@@ -44,30 +74,49 @@ def doctor(
 
     MODEL is a short name (80M ... 14B), a hub id or a folder. The exit code is 1 if something is
     wrong; what is grey does not apply.
+
+    With --base-url, the server's vectors are held against those of the weights on this machine, or
+    of a golden file: a server that drops the EOS, adds a prompt, pools otherwise, cuts texts or
+    quantises hard is told by them.
     """
     if (folder is None) != (collection is None):
         msg = "--chroma and --collection need each other."
         raise click.UsageError(msg)
     from f2llm_core import F2LLM
-    from f2llm_core.cli.audit import _open
     from f2llm_core.doctor import doctor as examine
 
-    store = None if folder is None or collection is None else _open(folder, collection)
+    store = None if folder is None or collection is None else open_existing(folder, collection)
+    if write_golden is not None and base_url is not None:
+        msg = "--write-golden needs the weights of MODEL, not a server."
+        raise click.UsageError(msg)
     encoder = F2LLM(
         model,
+        backend="local" if write_golden is not None else None,
         dimensions=None if store is None else store.width,
         revision=revision,
         device=device,
         dtype=dtype,  # type: ignore[arg-type]  # checked there
         local_files_only=offline,
+        base_url=base_url,
+        server_model=server_model,
     )
-    report = examine(encoder, store=store)
+    if write_golden is not None:
+        _write(encoder, write_golden)
+        return
+    report = examine(encoder, store=store, golden=golden)
     if as_json:
         print_json(asdict(report) | {"healthy": report.healthy})
     else:
         _print(report)
     if not report.healthy:
         click.get_current_context().exit(1)
+
+
+def _write(encoder: F2LLM, path: Path) -> None:
+    from f2llm_core.golden import make_golden, write_golden
+
+    write_golden(path, make_golden(encoder))
+    click.echo(f"Wrote {path}: what {encoder.model} makes of a few texts, right and wrong.")
 
 
 def _print(report: Report) -> None:

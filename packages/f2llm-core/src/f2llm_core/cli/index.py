@@ -13,6 +13,7 @@ from f2llm_core.cli.output import print_json
 from f2llm_core.cli.shared import (
     chroma_options,
     debug_option,
+    examples,
     json_option,
     load_options,
     open_collection,
@@ -22,7 +23,12 @@ if TYPE_CHECKING:  # numpy comes with it, and --help must not wait for it
     from f2llm_core.indexing import IndexReport
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "f2llm index 80M docs.jsonl --chroma db --collection papers",
+        "f2llm index 80M *.jsonl --chroma db --collection papers --dimensions 128 --id-field key",
+    )
+)
 @click.argument("model")
 @click.argument(
     "files",

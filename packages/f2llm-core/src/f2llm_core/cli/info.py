@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import click
 
 from f2llm_core.cli.output import human_size, print_fields, print_json, print_table
-from f2llm_core.cli.shared import debug_option, json_option, load_options
+from f2llm_core.cli.shared import debug_option, examples, json_option, load_options
 
 if TYPE_CHECKING:  # torch comes with these, and --help must not wait for it
     from f2llm_core.info import ModelInfo
     from f2llm_core.machine import Machine
 
 
-@click.command()
+@click.command(epilog=examples("f2llm info", "f2llm info 0.6B --dtype bfloat16 --json"))
 @click.argument("model", required=False)
 @load_options
 @json_option
@@ -50,6 +50,7 @@ def info(
 
     encoder = F2LLM(
         model,
+        backend="local",  # whatever server the environment names
         revision=revision,
         device=device,
         dtype=dtype,  # type: ignore[arg-type]  # checked there

@@ -36,6 +36,12 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         click.echo(f"  {'  '.join(cells)}".rstrip())
 
 
+def one_line(text: str, limit: int) -> str:
+    """Return a text without line breaks, cut to `limit` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+
+
 def human_size(size: int) -> str:
     """Return a number of bytes for reading, for example `"1.1 GiB"`."""
     value = float(size)

@@ -11,6 +11,8 @@ import click
 if TYPE_CHECKING:
     from chromadb.api.models.Collection import Collection
 
+    from f2llm_core.stores import VectorStore
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _DEBUG = "f2llm_core.debug"
@@ -37,6 +39,11 @@ debug_option = click.option(
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Write JSON to standard output, the rest to stderr."
 )
+
+
+def examples(*lines: str) -> str:
+    """Return the end of a help text: commands as one would type them."""
+    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
 
 
 def load_options(command: Command) -> Command:
@@ -85,3 +92,32 @@ def open_collection(folder: Path, name: str) -> Collection:
         return client.get_or_create_collection(
             name, configuration={"hnsw": {"space": "cosine"}}, embedding_function=None
         )
+
+
+def open_existing(folder: Path, name: str) -> VectorStore:
+    """Open a Chroma collection that is there already.
+
+    Raises:
+        MissingExtraError: Chroma is not installed.
+        ConfigurationError: The folder is no Chroma database, or has no such collection.
+    """
+    from f2llm_core.errors import ConfigurationError, MissingExtraError
+    from f2llm_core.stores import open_store
+
+    try:
+        import chromadb
+        from chromadb.config import Settings
+        from chromadb.errors import NotFoundError
+    except ImportError as error:
+        feature = "--chroma"
+        raise MissingExtraError(feature, "chroma") from error
+    if not (folder / "chroma.sqlite3").exists():  # opening it would make it
+        msg = f"{folder} is no Chroma database: it has no chroma.sqlite3."
+        raise ConfigurationError(msg)
+    client = chromadb.PersistentClient(str(folder), Settings(anonymized_telemetry=False))
+    try:
+        return open_store(client.get_collection(name, embedding_function=None))
+    except NotFoundError:
+        names = sorted(found.name for found in client.list_collections())
+        msg = f"{folder} has no collection {name!r}. It has: {', '.join(names) or 'none'}."
+        raise ConfigurationError(msg) from None

@@ -136,6 +136,23 @@ def _find(source: ModelSource, local_files_only: bool, token: Hidden | None) -> 
     raise ModelNotFoundError(problem)
 
 
+def at_hand(source: ModelSource) -> Path | None:
+    """Return the folder of a model on this machine, without network; None if there is none.
+
+    A snapshot in the hub's cache need not hold weights, if it describes the model in full.
+    """
+    folder = source.folder or _cached(source)
+    if folder is not None:
+        return folder
+    from huggingface_hub import try_to_load_from_cache
+
+    paths = [
+        try_to_load_from_cache(source.name, name, revision=source.revision)
+        for name in (*_REQUIRED, "config_sentence_transformers.json")
+    ]
+    return Path(str(paths[0])).parent if all(isinstance(path, str) for path in paths) else None
+
+
 def check_files(folder: Path) -> None:
     """Raise `ModelLoadError` unless the folder has the files of a model."""
     if problem := _missing(folder):

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer as HFTokenizer
 
 from f2llm_core.engine.config import Qwen3Config, read_json
 from f2llm_core.engine.contract import read_prompts
-from f2llm_core.errors import ContractWarning, ModelLoadError, warn
+from f2llm_core.errors import ConfigurationError, ContractWarning, ModelLoadError, warn
 from f2llm_core.instructions import format_prompt, parse_prompt
 
 #: What F2LLM-v2 ends and pads its texts with (its tokenizer.json and tokenizer_config.json).
@@ -72,6 +72,33 @@ class Tokenizer:
             for chunk in chunks
             for encoding in self._tokenizer.encode_batch_fast(list(chunk), add_special_tokens=False)
         ]
+
+    def head(self, prompt: str, tokens: int) -> str:
+        """Return the beginning of a prompt that is as long as it can be in so many tokens."""
+        encoding = self._tokenizer.encode(prompt, add_special_tokens=False)
+        ends = [end for _, end in encoding.offsets[:tokens]]
+        while ends:
+            # A text that ends earlier can split into other tokens there, or end within a character.
+            head = prompt[: ends.pop()]
+            if len(self.encode([head])[0]) <= tokens:
+                return head
+        return ""
+
+    def prefix_ids(self, prefix: str, max_length: int) -> tuple[int, ...]:
+        """Return the tokens that prompts of this prefix have in common, as a rule.
+
+        Raises:
+            ConfigurationError: They leave no room for a text.
+        """
+        # The last space merges with the word that follows it, so it is no token of the prefix.
+        [tokens] = self.encode([prefix.rstrip(" ")]) if prefix else [[]]
+        if tokens and len(tokens) + 1 >= max_length:
+            msg = (
+                f"max_length={max_length} leaves no room for text after the instruction, which "
+                f"takes {len(tokens)} tokens: {prefix!r}."
+            )
+            raise ConfigurationError(msg)
+        return tuple(tokens)
 
     def finish(self, ids: list[int], max_length: int) -> tuple[int, ...]:
         """Return the ids cut to the head and closed by the EOS: at most `max_length` ids."""

@@ -14,7 +14,10 @@ from pydantic import ConfigDict, Field, PrivateAttr, SecretStr
 from f2llm_core import DEFAULT_MODEL, F2LLM, ConfigurationError
 from f2llm_core.inputs import OnTruncate, check_text, check_texts
 from f2llm_core.options import DEFAULT_CACHE_MAX_BYTES, BackendName, DTypeName
+from f2llm_core.options import DEFAULT_MAX_RETRIES as RETRIES
+from f2llm_core.options import DEFAULT_TIMEOUT as TIMEOUT
 from f2llm_core.secret import hide
+from llama_index.embeddings.f2llm.hashing import Hashed
 
 _WORDS = {"instruction": "query_instruction", "document_instruction": "text_instruction"}
 #: The core's options by name, in LlamaIndex's words.
@@ -37,7 +40,7 @@ class F2LLMEmbedding(BaseEmbedding):
     """
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)  # it could be a token
-    # What decides a vector is in to_dict, which an IngestionPipeline hashes; the rest is excluded.
+    # What decides a vector is in to_dict; the rest is excluded.
     model_name: str = Field(default=DEFAULT_MODEL, frozen=True)
     revision: str | None = Field(default=None, frozen=True)
     dimensions: int | None = Field(default=None, frozen=True)
@@ -46,14 +49,19 @@ class F2LLMEmbedding(BaseEmbedding):
     text_instruction: str | None = Field(default=None, frozen=True)
     max_length: int | None = Field(default=None, frozen=True)
     on_truncate: OnTruncate = Field(default="warn", frozen=True)
-    backend: BackendName = Field(default="local", frozen=True)
+    backend: BackendName | None = Field(default=None, frozen=True)
+    base_url: str | None = Field(default=None, frozen=True)
+    server_model: str | None = Field(default=None, frozen=True)
     dtype: DTypeName = Field(default="auto", frozen=True)
     device: str | None = Field(default=None, frozen=True, exclude=True)
     max_batch_tokens: int | None = Field(default=None, frozen=True, exclude=True)
     local_files_only: bool = Field(default=False, frozen=True, exclude=True)
     cache: bool | str | Path | None = Field(default=None, frozen=True, exclude=True)
     cache_max_bytes: int = Field(default=DEFAULT_CACHE_MAX_BYTES, frozen=True, exclude=True)
+    timeout: float = Field(default=TIMEOUT, frozen=True, exclude=True)
+    max_retries: int = Field(default=RETRIES, frozen=True, exclude=True)
     token: SecretStr | None = Field(default=None, frozen=True, exclude=True, repr=False)
+    api_key: SecretStr | None = Field(default=None, frozen=True, exclude=True, repr=False)
     embed_batch_size: int = Field(default=512, gt=0, le=2048, exclude=True)
     num_workers: int | None = Field(default=None, exclude=True)
     embeddings_cache: Any | None = Field(default=None, frozen=True, exclude=True)
@@ -65,16 +73,16 @@ class F2LLMEmbedding(BaseEmbedding):
             if model_name is ...:
                 model_name = options.pop("model", DEFAULT_MODEL)
             given = {core: options.pop(ours) for core, ours in _OPTIONS.items() if ours in options}
-            if secret := hide(given.get("token")):
-                given["token"] = secret  # no traceback's variables shall show it
+            secrets = {k: hide(given.pop(k)) for k in ("token", "api_key") if k in given}
+            given |= secrets  # no traceback's variables shall show them
             wraps = isinstance(model_name, F2LLM)
             encoder = model_name.with_options(**given) if wraps else F2LLM(model_name, **given)
             if options.get("embeddings_cache") is not None:
                 raise ConfigurationError(_NO_CACHE)
             # As resolved: "80M" means other vectors once another revision is pinned.
             config = encoder.config | {"model": encoder.model, "revision": encoder.revision}
-            token = SecretStr(secret.get_secret_value()) if secret else None
-            super().__init__(token=token, **{_OPTIONS[k]: v for k, v in config.items()}, **options)
+            config |= {k: SecretStr(s.get_secret_value()) for k, s in secrets.items() if s}
+            super().__init__(**{_OPTIONS[k]: v for k, v in config.items()}, **options)
             self._encoder = encoder
 
     @classmethod
@@ -91,6 +99,10 @@ class F2LLMEmbedding(BaseEmbedding):
     def class_name(cls) -> str:
         """Name of the class in what LlamaIndex serialises."""
         return "F2LLMEmbedding"
+
+    def to_dict(self, **options: Any) -> dict[str, Any]:  # noqa: ANN401
+        """Return what makes this again; an `IngestionPipeline` hashes it by its fingerprint."""
+        return Hashed(super().to_dict(**options), self._encoder)
 
     def _get_query_embedding(self, query: str) -> Embedding:
         return list(self._encoder.encode_query(check_text(query)).tolist())

@@ -13,7 +13,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
 
 from f2llm_core import F2LLM, TASKS, ConfigurationError, truncate
-from f2llm_core.audit import audit
+from f2llm_core.auditing import audit
 from f2llm_core.instructions import format_prompt
 from f2llm_core.testing import tiny_checkpoint
 from store_kinds import MemoryStore

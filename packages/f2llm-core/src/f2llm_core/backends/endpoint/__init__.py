@@ -1,0 +1,1 @@
+"""A model that runs on a server with OpenAI's `/v1/embeddings`: vLLM, TEI, llama.cpp …."""
