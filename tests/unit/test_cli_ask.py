@@ -1,0 +1,122 @@
+"""`f2llm ask`: answers with citations, quoted or by a chat server."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import httpx
+import pytest
+from click.testing import CliRunner
+
+from f2llm_core.cli import main
+
+TEXTS = [
+    "Webb is large. The telescope sees infrared light. Its mirror is 6.5 m wide.",
+    "고래는 노래로 서로를 찾는다。노래는 멀리 간다。",
+    "Der Zug nach Ulm fährt um neun.",
+]
+QUESTION = "Which telescope sees infrared light?"
+SERVER = ["--llm-base-url", "http://chat.test/v1/", "--llm-model", "small"]
+
+
+@pytest.fixture(scope="module")
+def folder(demo_model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("db")
+    file = path / "docs.jsonl"
+    file.write_text("".join(f"{json.dumps({'text': text})}\n" for text in TEXTS), encoding="utf-8")
+    arguments = ["index", demo_model, file, "--chroma", path, "--collection", "papers"]
+    done = CliRunner().invoke(main, list(map(str, arguments)))
+    assert done.exit_code == 0, done.output
+    return path
+
+
+@pytest.fixture
+def ask(folder, demo_model):
+    def ask(*args, code=0):
+        options = ["--chroma", folder, "--collection", "papers"]
+        arguments = [str(arg) for arg in ("ask", demo_model, QUESTION, *args, *options)]
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == code, result.output
+        return result
+
+    return ask
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A chat server: what it answers, and what it was sent."""
+
+    answer = {"choices": [{"message": {"content": "Webb [1]."}}]}
+    server = SimpleNamespace(response=httpx.Response(200, json=answer), sent=[])
+
+    def post(url, *, timeout, **options):
+        assert timeout > 0
+        server.sent.append(httpx.Request("POST", url, **options))
+        if isinstance(server.response, Exception):
+            raise server.response
+        return server.response
+
+    monkeypatch.setattr(httpx, "post", post)
+    return server
+
+
+def test_without_a_language_model_the_nearest_sentence_is_quoted(ask):
+    result = ask()
+    answer, _, passage, *_ = result.stdout.splitlines()
+    assert answer == "“The telescope sees infrared light.” [1]"
+    assert passage.startswith("[1]  0.")
+    assert "Webb is large." in passage
+    assert "no language model was asked" in result.stderr
+
+
+def test_json_says_which_passages_were_cited(ask):
+    found = json.loads(ask("--json", "-k", 2).stdout)
+    assert found["question"] == QUESTION
+    assert found["llm"] is None
+    assert [(p["number"], p["cited"]) for p in found["passages"]] == [(1, True), (2, False)]
+    assert found["passages"][0]["text"] == TEXTS[0]
+
+
+def test_a_chat_server_gets_the_passages_and_its_answer_is_printed(ask, server, monkeypatch):
+    monkeypatch.setenv("F2LLM_LLM_API_KEY", "secret")
+    result = ask(*SERVER)
+    assert result.stdout.startswith("Webb [1].\n\n[1]  0.")
+    assert result.stderr == ""
+    [request] = server.sent
+    assert str(request.url) == "http://chat.test/v1/chat/completions"
+    assert request.headers["authorization"] == "Bearer secret"
+    body = json.loads(request.content)
+    assert body["model"] == "small"
+    assert body["messages"][1]["content"].startswith(f"Passages:\n\n[1]\n{TEXTS[0]}")
+    assert body["messages"][1]["content"].endswith(f"Question: {QUESTION}")
+    assert json.loads(ask(*SERVER, "--json").stdout)["llm"] == "small"
+
+
+def test_no_key_no_header(ask, server, monkeypatch):
+    monkeypatch.delenv("F2LLM_LLM_API_KEY", raising=False)
+    ask(*SERVER)
+    assert "authorization" not in server.sent[0].headers
+
+
+@pytest.mark.parametrize(
+    ("response", "said"),
+    [
+        (httpx.ConnectError("refused"), "cannot be reached: refused"),
+        (httpx.Response(401, text="no\nkey"), "answered 401: no key"),
+        (httpx.Response(200, text="<html>"), "gave no answer in the form"),
+        (httpx.Response(200, json={"choices": []}), "gave no answer in the form"),
+        (httpx.Response(200, json={"choices": [{"message": {"content": None}}]}), "gave no answer"),
+    ],
+)
+def test_what_a_server_does_wrong_is_one_line(ask, server, response, said):
+    server.response = response
+    result = ask(*SERVER, code=1)
+    assert result.stdout == ""
+    [line] = result.stderr.splitlines()
+    assert line.startswith("Error: http://chat.test/v1/chat/completions ")
+    assert said in line
+
+
+def test_a_server_needs_a_model(ask):
+    assert "need each other" in ask(*SERVER[:2], code=2).stderr
