@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import operator
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 
 from f2llm_core.stores.base import Entry, Match, Records, batches, in_order
+from f2llm_core.stores.filters import Group, parse
 
 COSINE = {"hnsw": {"space": "cosine"}}
 
@@ -223,9 +225,37 @@ class MemoryStore:
         for id_ in ids:
             self.rows.pop(id_, None)
 
-    def search(self, vector: Any, k: int) -> list[Match]:
+    def search(self, vector: Any, k: int, *, where: Any = None) -> list[Match]:
+        chosen = parse(where)
         rows = [
             Match(id_, float(row @ vector / np.linalg.norm(row) / np.linalg.norm(vector)))
-            for id_, (row, _, _) in self.rows.items()
+            for id_, (row, _, metadata) in self.rows.items()
+            if passes(metadata, chosen)
         ]
         return sorted(rows, key=lambda match: -match.similarity)[:k]
+
+
+_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
+    "$eq": operator.eq,
+    "$ne": operator.ne,
+    "$gt": operator.gt,
+    "$gte": operator.ge,
+    "$lt": operator.lt,
+    "$lte": operator.le,
+    "$in": lambda value, values: value in values,
+    "$nin": lambda value, values: value not in values,
+}
+
+
+def passes(metadata: dict[str, Any], part: Any) -> bool:
+    """Whether a filter lets a row pass, said once more in the plainest way."""
+    if part is None:
+        return True
+    if isinstance(part, Group):
+        return (all if part.operator == "$and" else any)(passes(metadata, p) for p in part.parts)
+    value = metadata.get(part.key)
+    if value is None:
+        return part.operator in {"$ne", "$nin"}
+    if part.operator in {"$gt", "$gte", "$lt", "$lte"} and isinstance(value, str):
+        return False
+    return _COMPARE[part.operator](value, part.value)

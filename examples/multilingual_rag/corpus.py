@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 SHIPPED = Path(__file__).parent / "data" / "debian.jsonl"
@@ -42,11 +41,6 @@ class Passage:
     def content(self) -> str:
         """The text as it is embedded and stored: the title, if there is one, goes first."""
         return f"{self.title}\n{self.text}" if self.title else self.text
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of all fields: it changes if and only if the passage does."""
-        return hashlib.sha256(json.dumps(astuple(self)).encode()).hexdigest()
 
 
 def read_documents(place: Path) -> list[Passage]:

@@ -15,7 +15,6 @@ import argparse
 import hashlib
 import json
 import sys
-import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -67,11 +66,9 @@ def run(args: argparse.Namespace) -> None:
 
     encoder = load_encoder(args.model, args.dimensions, report.say)
     index = Index(args.persist, collection_name(args.documents), encoder, rebuild=args.rebuild)
-    report.say(f"Model: {describe(index.identity)}. Index: {report.shorten(args.persist)}")
-    begin = time.perf_counter()
-    with report.progress_bar() as progress:
-        changes = index.update(passages, progress)
-    report.say(report.describe_changes(changes, time.perf_counter() - begin))
+    report.say(f"Model: {describe(encoder.fingerprint)}. Index: {report.shorten(args.persist)}")
+    done = index.update(passages, show_progress=sys.stderr.isatty())
+    report.say(report.describe_changes(done))
 
     frameworks = connect(index, args, *llms)
     asked = []
@@ -83,7 +80,7 @@ def run(args: argparse.Namespace) -> None:
         report.show_totals(asked)
 
     if args.table and (rows := measure_recall(index)):
-        report.show_recall(rows, index.identity)
+        report.show_recall(rows, encoder.fingerprint)
 
 
 def choose_questions(args: argparse.Namespace) -> list[Question]:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
 from corpus import DemoError
 
-from f2llm_core import DEFAULT_MODEL, F2LLM, ModelNotFoundError
+from f2llm_core import DEFAULT_MODEL, F2LLM, Fingerprint, ModelNotFoundError
 
 DEMO_MODEL = Path(__file__).parents[2] / "models" / "f2llm-demo"
-
-#: Model, revision and dimensions: vectors may be compared where all three agree.
-Identity = dict[str, str | int]
 
 
 def load_encoder(model: str | None, dimensions: int | None, say: Callable[[str], None]) -> F2LLM:
@@ -50,27 +46,7 @@ def _loaded(model: str, dimensions: int | None) -> F2LLM:
     return encoder
 
 
-def identify(encoder: F2LLM) -> Identity:
-    """Return what an index must know of the model that made it.
-
-    A folder is known by its name and contents: moving it changes nothing, training it anew does.
-    """
-    folder = Path(encoder.model).expanduser()
-    if not folder.is_dir():
-        return _identity(encoder.model, encoder.revision or "default branch", encoder.dimensions)
-    digest = hashlib.sha256()
-    for path in sorted([*folder.rglob("*.json"), *folder.glob("*.safetensors")]):
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    return _identity(folder.resolve().name, digest.hexdigest(), encoder.dimensions)
-
-
-def _identity(model: str, revision: str, dimensions: int) -> Identity:
-    return {"model": model, "revision": revision, "dimensions": dimensions}
-
-
-def describe(identity: Identity) -> str:
-    """Return an identity in words."""
-    revision = str(identity["revision"])[:8]
-    return f"{identity['model']} (revision {revision}, {identity['dimensions']} dimensions)"
+def describe(model: Fingerprint) -> str:
+    """Return which model an index is made with, in words."""
+    revision = model.model.partition("@")[2] or model.model.removeprefix("sha256:")
+    return f"{model.name} (revision {revision[:8]}, {model.dimensions} dimensions)"

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from answers import Answer, Hit, Question
-from index import Changes
-from model import Identity, describe
+from model import describe
 from recall import TOP, LanguageRecall, Recall
 from rich.console import Console
 from rich.padding import Padding
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
+
+from f2llm_core import Fingerprint
+from f2llm_core.indexing import IndexReport
 
 LANGUAGES = {
     "cs": "Czech",
@@ -50,27 +48,18 @@ def say(line: str) -> None:
     console.print(line, markup=False, soft_wrap=True)
 
 
-@contextmanager
-def progress_bar() -> Iterator[Callable[[int, int], None]]:
-    """Draw a bar on standard error while passages are embedded; nothing where that is no terminal.
-
-    Yields:
-        A function to be told how many are done, and of how many.
-    """
-    columns = (TextColumn("Embedding"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    terminal = Console(stderr=True)
-    with Progress(*columns, console=terminal, transient=True, disable=not sys.stderr.isatty()) as p:
-        task = p.add_task("", total=None)
-        yield lambda done, total: p.update(task, completed=done, total=total)
-
-
-def describe_changes(changes: Changes, seconds: float) -> str:
+def describe_changes(done: IndexReport) -> str:
     """Return what an update of the index did, in one line."""
-    counts = asdict(changes)
-    if not changes.added + changes.replaced + changes.removed:
-        return f"Nothing to do: all {changes.unchanged:,} passages are in the index already."
-    done = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
-    return f"Passages: {done} ({seconds:.1f} s)."
+    if not done.added + done.changed + done.removed:
+        return f"Nothing to do: all {done.unchanged:,} passages are in the index already."
+    counts = {
+        "added": done.added,
+        "replaced": done.changed,
+        "removed": done.removed,
+        "unchanged": done.unchanged,
+    }
+    said = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+    return f"Passages: {said} ({done.seconds:.1f} s)."
 
 
 def show_answers(question: Question, answers: Mapping[str, Answer]) -> None:
@@ -127,7 +116,7 @@ def show_totals(asked: Sequence[tuple[Question, Mapping[str, Answer]]]) -> None:
         say(f"The passage a question was written for came first: {sum(firsts)} of {len(firsts)}.")
 
 
-def show_recall(rows: Sequence[LanguageRecall], identity: Identity) -> None:
+def show_recall(rows: Sequence[LanguageRecall], model: Fingerprint) -> None:
     """Print the recall table, with what was measured under it."""
     pivot = rows[0].pivot
     table = Table(title="Cross-language recall on this corpus", title_justify="left")
@@ -149,7 +138,7 @@ def show_recall(rows: Sequence[LanguageRecall], identity: Identity) -> None:
         f"language. xx→{pivot}: the other way round, among {rows[0].from_lang.candidates}. "
         f"@1: it came first; @{TOP}: among the first {TOP}. By chance: "
         f"{_chance(rows, 1):.1%} @1, {_chance(rows, TOP):.0%} @{TOP}. "
-        f"Model: {describe(identity)}.",
+        f"Model: {describe(model)}.",
         markup=False,
     )
 

@@ -2,8 +2,8 @@
 
 Run as `python -m faults.killing FOLDER CHROMA PLAN`, where PLAN is a JSON list of lists: how (see
 `HOW`), when (see `moment`), records, rows in flight, kills, seed. Prints what it found of each, as
-JSON. Children are forked from a process that has imported everything and
-loaded the model, so that a kill costs no import; each opens Chroma anew.
+JSON. Children are forked from a process that has imported everything and loaded the model; each
+opens Chroma anew.
 """
 
 from __future__ import annotations
@@ -20,42 +20,22 @@ import tempfile
 import time
 import traceback
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
-import chromadb
-import numpy as np
-from chromadb.config import Settings
-
 from f2llm_core import F2LLM
-from f2llm_core.indexing import index
-from f2llm_core.indexing.records import SOURCE
 from f2llm_core.progress import CallObserver
 from f2llm_core.stores.chroma import ChromaStore
-from faults.stubs import indexing as broken
-
-HOW = {"right": index, **broken.HOW}
-WRITING, WRITTEN, DONE = b"w", b"s", b"d"
-SEARCHED = 100  # rows that are looked for by their vectors
-PATIENCE = 120  # seconds without a sign of life
-
-
-class Telling(ChromaStore):
-    """Tells through a pipe when it writes."""
-
-    def __init__(self, collection, pipe):
-        super().__init__(collection)
-        self._pipe = pipe
-
-    def upsert(self, *args):
-        os.write(self._pipe, WRITING)
-        super().upsert(*args)
-        os.write(self._pipe, WRITTEN)
-
-
-def collection_in(folder):
-    client = chromadb.PersistentClient(str(folder), Settings(anonymized_telemetry=False))
-    cosine = {"hnsw": {"space": "cosine"}}
-    return client.get_or_create_collection("some", configuration=cosine, embedding_function=None)
+from faults.indexer import (
+    DONE,
+    HOW,
+    PATIENCE,
+    WRITING,
+    WRITTEN,
+    Telling,
+    collection_in,
+    differences,
+)
 
 
 class Killed:
@@ -93,7 +73,7 @@ class Killed:
 
     def index(self, pipe):
         """Index all; what the child does."""
-        store = Telling(collection_in(self.folder), pipe)
+        store = Telling(collection_in(self.folder), partial(os.write, pipe))
         self.number(1, store.count())
         CallObserver.skipped = lambda *_: None
         CallObserver.embedded = lambda _, more: self.number(0, self.number(0) + more)
@@ -129,21 +109,7 @@ class Killed:
     def compare(self, pipe):
         """Tell what is wrong with the collection; what another child does."""
         store = ChromaStore(collection_in(self.folder))
-        found = store.get([entry.id for entry in store.entries()])
-        there = [(m[SOURCE], d) for m, d in zip(found.metadatas, found.documents, strict=True)]
-        places = {record: place for place, record in enumerate(self.records)}
-        right = self.expected[[places[record] for record in there]]
-        differ = np.abs(found.vectors - right).max(axis=1) > 1e-4
-        searched = random.Random(0).sample(range(len(there)), min(SEARCHED, len(there)))
-        unfound = [i for i in searched if store.search(found.vectors[i], 1)[0].similarity < 0.999]
-        lost, doubled = Counter(self.records), Counter(there)
-        lost.subtract(there)
-        doubled.subtract(self.records)
-        wrong = {
-            "lost": sum((+lost).values()) + len(unfound),
-            "doubled": sum((+doubled).values()),
-            "changed": int(differ.sum()),
-        }
+        wrong = differences(store, self.records, self.expected)
         os.write(pipe, json.dumps(wrong).encode())
 
     def wrong(self):

@@ -22,7 +22,7 @@ from f2llm_core import (
     open_chroma,
     open_store,
 )
-from f2llm_core.audit import audit
+from f2llm_core.auditing import audit
 from langchain_f2llm import F2LLMEmbeddings
 from llama_index.embeddings.f2llm import F2LLMEmbedding
 from store_kinds import KINDS, chroma_client

@@ -20,6 +20,7 @@ from langchain_core.language_models import FakeListChatModel
 from llama_index.core.llms import MockLLM
 
 from f2llm_core import DEFAULT_MODEL, F2LLM
+from f2llm_core.indexing import IndexReport
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "multilingual_rag"
 sys.path.insert(0, str(EXAMPLE))
@@ -28,10 +29,6 @@ answers, build_corpus, chains, corpus, index, main, model, recall = map(
     ["answers", "build_corpus", "chains", "corpus", "index", "main", "model", "recall"],
 )
 Passage, DemoError, Hit = corpus.Passage, corpus.DemoError, answers.Hit
-
-
-def ignore(done: int, total: int) -> None:
-    pass
 
 
 def some_passages(count: int = 8) -> list[Passage]:
@@ -58,7 +55,7 @@ def demo_index(demo_model: Path, tmp_path_factory: pytest.TempPathFactory) -> in
         p for p in everything if p.parallel in wanted and p.lang in ("en", "da", "ja", "ru")
     ]
     made = index.Index(tmp_path_factory.mktemp("demo"), "some", F2LLM(demo_model))
-    made.update(passages, ignore)
+    made.update(passages)
     return made
 
 
@@ -193,71 +190,44 @@ def test_a_missing_folder_is_named(tmp_path):
 # The index
 
 
-def test_a_second_update_embeds_nothing(encoder, tmp_path, monkeypatch):
+def counts(done: IndexReport) -> tuple[int, int, int, int]:
+    return done.added, done.changed, done.removed, done.unchanged
+
+
+def test_a_second_update_embeds_nothing(encoder, tmp_path):
     passages = some_passages()
     first = index.Index(tmp_path, "some", encoder)
-    assert first.update(passages, ignore) == index.Changes(8, 0, 0, 0)
+    assert counts(first.update(passages)) == (8, 0, 0, 0)
     assert first.collection.count() == 8
 
-    embedded: list[str] = []
-    iter_documents = F2LLM.iter_documents
-    monkeypatch.setattr(
-        F2LLM,
-        "iter_documents",
-        lambda self, texts, **options: iter_documents(
-            self, (embedded.append(t) or t for t in texts), **options
-        ),
-    )
     second = index.Index(tmp_path, "some", encoder)
-    assert second.update(passages, ignore) == index.Changes(0, 0, 0, 8)
-    assert embedded == []
-    second.update([*passages, Passage("new", "text")], ignore)
-    assert embedded == ["text"]
+    done = second.update(passages)
+    assert counts(done) == (0, 0, 0, 8)
+    assert done.embedded == 0
+    assert second.update([*passages, Passage("new", "text")]).embedded == 1
 
 
 def test_an_update_replaces_what_changed_and_removes_what_is_gone(encoder, tmp_path):
     passages = some_passages()
     made = index.Index(tmp_path, "some", encoder)
-    made.update(passages, ignore)
+    made.update(passages)
     changed = Passage("0/en", "Rewritten.", "Title 0", "en", "source 0", "0")
-    assert made.update([changed, *passages[1:6]], ignore) == index.Changes(0, 1, 2, 5)
+    assert counts(made.update([changed, *passages[1:6]])) == (0, 1, 2, 5)
 
     stored = made.collection.get(include=["documents", "embeddings"])
-    assert sorted(stored["ids"]) == sorted(p.id for p in passages[:6])
-    row = stored["ids"].index("0/en")
-    assert stored["documents"][row] == "Title 0\nRewritten."
+    assert sorted(stored["documents"]) == sorted(p.content for p in [changed, *passages[1:6]])
+    row = stored["documents"].index("Title 0\nRewritten.")
     right = encoder.encode_document("Title 0\nRewritten.")
     np.testing.assert_allclose(stored["embeddings"][row], right, atol=1e-5)
 
 
 @pytest.mark.parametrize("field", ["text", "title", "lang", "source", "parallel"])
-def test_every_field_counts_as_a_change(field):
-    passage = some_passages()[0]
-    changed = {name: getattr(passage, name) for name in Passage.__slots__} | {field: "other"}
-    assert Passage(**changed).digest != passage.digest
-
-
-def test_a_stopped_run_is_completed_by_the_next(encoder, tmp_path, monkeypatch):
-    monkeypatch.setattr(index, "BLOCK", 3)
-
-    def stop(done: int, total: int) -> None:
-        if done:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        index.Index(tmp_path, "some", encoder).update(some_passages(), stop)
-    changes = index.Index(tmp_path, "some", encoder).update(some_passages(), ignore)
-    assert changes == index.Changes(5, 0, 0, 3)
-
-
-def test_no_batch_is_larger_than_the_store_takes(encoder, tmp_path, monkeypatch):
+def test_every_field_counts_as_a_change(encoder, tmp_path, field):
     made = index.Index(tmp_path, "some", encoder)
-    monkeypatch.setattr(type(made.client), "get_max_batch_size", lambda self: 3)
-    steps: list[tuple[int, int]] = []
-    made.update(some_passages(), lambda done, total: steps.append((done, total)))
-    assert steps == [(0, 8), (3, 8), (6, 8), (8, 8)]
-    assert made.update([Passage("only", "one")], ignore).removed == 8
-    assert made.collection.get()["ids"] == ["only"]
+    first, *others = some_passages()
+    made.update([first, *others])
+    changed = Passage(**{n: getattr(first, n) for n in Passage.__slots__} | {field: "other"})
+    assert counts(made.update([changed, *others])) == (0, 1, 0, 7)
 
 
 def test_the_collection_compares_by_cosine_and_embeds_nothing_itself(encoder, tmp_path):
@@ -268,12 +238,12 @@ def test_the_collection_compares_by_cosine_and_embeds_nothing_itself(encoder, tm
 
 
 def test_an_index_refuses_other_dimensions_and_names_the_way_out(encoder, tmp_path):
-    index.Index(tmp_path, "some", encoder).update(some_passages(), ignore)
+    index.Index(tmp_path, "some", encoder).update(some_passages())
     other = encoder.with_options(dimensions=32)
-    with pytest.raises(DemoError, match=r"64 dimensions.*32 dimensions.*--persist.*--rebuild"):
+    with pytest.raises(DemoError, match=r"64 dimensions.* 32\..*--persist.*--rebuild"):
         index.Index(tmp_path, "some", other)
     rebuilt = index.Index(tmp_path, "some", other, rebuild=True)
-    assert rebuilt.update(some_passages(), ignore).added == 8
+    assert rebuilt.update(some_passages()).added == 8
 
 
 def test_an_index_knows_a_model_by_its_contents(encoder, checkpoint, tmp_path):
@@ -292,8 +262,9 @@ def test_an_index_knows_a_model_by_its_contents(encoder, checkpoint, tmp_path):
 
 def test_an_index_by_something_else_is_refused(encoder, tmp_path):
     made = index.Index(tmp_path, "some", encoder)
-    made.client.create_collection("other", embedding_function=None)
-    with pytest.raises(DemoError, match=r"made with unknown .*64 dimensions"):
+    other = made.client.create_collection("other", embedding_function=None)
+    other.add(ids=["1"], embeddings=encoder.encode_document(["text"]), documents=["text"])
+    with pytest.raises(DemoError, match=r"nobody knows which model.*--rebuild"):
         index.Index(tmp_path, "other", encoder)
 
 
@@ -392,7 +363,7 @@ def test_translations_of_one_passage_are_found_once():
 
 def test_a_language_model_answers_in_both_frameworks(encoder, tmp_path):
     made = index.Index(tmp_path, "some", encoder)
-    made.update(some_passages(), ignore)
+    made.update(some_passages())
     seen: list[str] = []
 
     class ChatModel(FakeListChatModel):

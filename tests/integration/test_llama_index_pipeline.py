@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,13 @@ import pytest
 from chromadb.config import Settings as ChromaSettings
 from llama_index.core import QueryBundle, Settings, StorageContext, VectorStoreIndex
 from llama_index.core.ingestion import IngestionCache, IngestionPipeline
+from llama_index.core.ingestion.pipeline import get_transformation_hash
 from llama_index.core.schema import NodeWithScore, TextNode
 from llama_index.vector_stores.chroma import ChromaVectorStore
 
 from f2llm_core import F2LLM
 from f2llm_core.backends.local import LocalBackend
+from f2llm_core.testing import tiny_checkpoint
 from llama_index.embeddings.f2llm import F2LLMEmbedding
 
 PASSAGES = {
@@ -68,6 +71,20 @@ def nodes() -> list[TextNode]:
     return [TextNode(id_=name, text=text) for name, text in PASSAGES.items()]
 
 
+@pytest.fixture
+def run(checkpoint: Path, prompts: list[str]) -> Any:
+    """Send the passages through a pipeline with a model; all of them share one cache."""
+    cache = IngestionCache()
+
+    def run(folder: Path = checkpoint, **options: Any) -> list[Any]:
+        embedding = F2LLMEmbedding(model_name=str(folder), dtype="float32", **options)
+        prompts.clear()
+        pipeline = IngestionPipeline(transformations=[embedding], cache=cache)
+        return list(pipeline.run(nodes=nodes()))
+
+    return run
+
+
 def ranking(encoder: F2LLM) -> list[tuple[str, float]]:
     """The right answer: ids and cosines, best first."""
     cosines = encoder.encode_document(list(PASSAGES.values())) @ encoder.encode_query(QUERY)
@@ -85,24 +102,49 @@ def assert_ranked(found: list[NodeWithScore], encoder: F2LLM, *, chroma: bool) -
 
 
 class TestIngestionPipeline:
-    def test_cache_holds_until_the_vectors_would_change(self, checkpoint: Path, prompts: list[str]):
-        cache = IngestionCache()
-
-        def run(**options: Any) -> list[Any]:
-            embedding = F2LLMEmbedding(model_name=str(checkpoint), dtype="float32", **options)
-            prompts.clear()
-            return list(
-                IngestionPipeline(transformations=[embedding], cache=cache).run(nodes=nodes())
-            )
-
+    def test_cache_holds_until_the_vectors_would_change(self, run: Any, prompts: list[str]):
         first = run()
         assert prompts == list(PASSAGES.values())
-        again = run(device="cpu", max_batch_tokens=64, embed_batch_size=3, local_files_only=True)
+        for same in (
+            {"device": "cpu", "max_batch_tokens": 64, "embed_batch_size": 3},
+            {"query_instruction": "Find it.", "local_files_only": True},
+            {"dimensions": 64, "on_truncate": "ignore"},  # the model's own width
+        ):
+            again = run(**same)
+            assert prompts == []
+            assert [node.embedding for node in again] == [node.embedding for node in first]
+        for other in (
+            {"dimensions": 16},
+            {"text_instruction": "Represent it."},
+            {"task": "sts"},  # the instruction goes before documents, too
+            {"max_length": 12},
+            {"on_truncate": "error"},
+        ):
+            found = run(**other)
+            assert len(prompts) == len(PASSAGES), other
+            assert {len(node.embedding) for node in found} == {other.get("dimensions", 64)}
+            run(**other)
+            assert prompts == []
+
+    def test_cache_knows_a_folder_by_its_contents(
+        self, run: Any, prompts: list[str], checkpoint: Path, tmp_path: Path
+    ):
+        first = run()
+        moved, trained = tmp_path / "moved", tmp_path / "trained"
+        shutil.copytree(checkpoint, moved)
+        tiny_checkpoint(trained, seed=7)
+        assert [n.embedding for n in run(moved)] == [n.embedding for n in first]
         assert prompts == []
-        assert [node.embedding for node in again] == [node.embedding for node in first]
-        narrow = run(dimensions=16)
-        assert prompts == list(PASSAGES.values())
-        assert {len(node.embedding) for node in narrow} == {16}
+        found = run(trained)
+        assert len(prompts) == len(PASSAGES)
+        shutil.copytree(trained, moved, dirs_exist_ok=True)  # anew, in its place
+        assert [n.embedding for n in run(moved)] == [n.embedding for n in found]
+        assert prompts == []
+
+    def test_the_hash_needs_no_weights(self, checkpoint: Path):
+        embedding = F2LLMEmbedding(model_name=str(checkpoint))
+        assert get_transformation_hash(nodes(), embedding)
+        assert embedding.encoder.stats.passes == 0
 
     async def test_fills_chroma(self, embedding: F2LLMEmbedding, store: Any, encoder: F2LLM):
         pipeline = IngestionPipeline(transformations=[embedding], vector_store=store)

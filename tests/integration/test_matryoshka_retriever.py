@@ -22,6 +22,12 @@ from llama_index.core.llms import MockLLM
 from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.response_synthesizers.no_text import NoText
 from llama_index.core.schema import MetadataMode, TextNode
+from llama_index.core.vector_stores import (
+    FilterCondition,
+    FilterOperator,
+    MetadataFilter,
+    MetadataFilters,
+)
 from llama_index.embeddings import f2llm as llama_index_f2llm
 
 import langchain_f2llm
@@ -29,7 +35,12 @@ from f2llm_core import F2LLM, ConfigurationError, FingerprintError, StoreError, 
 from f2llm_core.indexing import index
 from langchain_f2llm import F2LLMEmbeddings
 from llama_index.embeddings.f2llm import F2LLMEmbedding
-from store_kinds import langchain_chroma, llama_index_chroma
+from store_kinds import (
+    langchain_chroma,
+    langchain_qdrant,
+    llama_index_chroma,
+    llama_index_qdrant,
+)
 from support import tiny_model
 
 TEXTS = [f"Passage {i} tells of {word}." for i, word in enumerate(["owls", "tides", "bread"] * 20)]
@@ -211,3 +222,119 @@ class TestLlamaIndex:
         other = embed_model.model_copy(update={"text_instruction": "Represent it."})
         with pytest.raises(FingerprintError, match="document_prompt"):
             llama_index_f2llm.MatryoshkaRetriever(nodes._store, other)
+
+
+#: The same rows, in the words of Chroma and LangChain, of LlamaIndex, and of a list.
+FILTERS = [
+    (
+        {"lang": "de"},
+        MetadataFilters(filters=[MetadataFilter(key="lang", value="de")]),
+        lambda lang, year: lang == "de",
+    ),
+    (
+        {"lang": {"$in": ["de", "ko"]}, "year": {"$gte": 2004}},
+        MetadataFilters(
+            filters=[
+                MetadataFilter(key="lang", value=["de", "ko"], operator=FilterOperator.IN),
+                MetadataFilter(key="year", value=2004, operator=FilterOperator.GTE),
+            ]
+        ),
+        lambda lang, year: lang != "en" and year >= 2004,
+    ),
+    (
+        {"$or": [{"lang": {"$ne": "en"}, "year": {"$lt": 2002}}, {"year": 2006}]},
+        MetadataFilters(
+            condition=FilterCondition.OR,
+            filters=[
+                MetadataFilters(
+                    filters=[
+                        MetadataFilter(key="lang", value="en", operator=FilterOperator.NE),
+                        MetadataFilter(key="year", value=2002, operator=FilterOperator.LT),
+                    ]
+                ),
+                MetadataFilter(key="year", value=2006),
+            ],
+        ),
+        lambda lang, year: (lang != "en" and year < 2002) or year == 2006,
+    ),
+]
+
+
+def about(i: int) -> dict[str, Any]:
+    return {"lang": ["de", "en", "ko"][i % 3], "year": 2000 + i % 7}
+
+
+def chosen(passes: Any) -> list[str]:
+    """The texts that a filter lets pass, best first."""
+    return [text for text in ranking() if passes(*about(TEXTS.index(text)).values())]
+
+
+@pytest.fixture(params=["chroma", "qdrant"])
+def filtered(request: Any, tmp_path: Path, embeddings: Any, embed_model: Any) -> Iterator[Any]:
+    """A retriever of each framework, over its own store."""
+    makers = {
+        "chroma": (langchain_chroma, llama_index_chroma),
+        "qdrant": (langchain_qdrant, llama_index_qdrant),
+    }[request.param]
+    with ExitStack() as stack:
+        one, other = (
+            TwoStageStore(
+                stack.enter_context(maker(tmp_path / str(n), embeddings, 16)),
+                tmp_path / f"{n}.full",
+                dimensions=16,
+            )
+            for n, maker in enumerate(makers)
+        )
+        index(one, embeddings, [Document(t, metadata=about(i)) for i, t in enumerate(TEXTS)])
+        index(
+            other,
+            embed_model,
+            [
+                TextNode(text=t, metadata=about(i), excluded_embed_metadata_keys=["lang", "year"])
+                for i, t in enumerate(TEXTS)
+            ],
+        )
+        yield (
+            langchain_f2llm.MatryoshkaRetriever(store=one, embeddings=embeddings, k=5),
+            llama_index_f2llm.MatryoshkaRetriever(other, embed_model, k=5),
+        )
+
+
+async def test_metadata_filters(filtered: Any, embeddings: Any, embed_model: Any):
+    documents, nodes = filtered
+    for where, filters, passes in FILTERS:
+        expected = chosen(passes)[:5]
+        assert len(expected) == 5
+        for found in (
+            documents.invoke(QUERY, filter=where),
+            await documents.ainvoke(QUERY, filter=where),
+            documents.model_copy(update={"filter": where}).invoke(QUERY),
+        ):
+            assert [document.page_content for document in found] == expected
+        own = llama_index_f2llm.MatryoshkaRetriever(nodes._store, embed_model, k=5, filters=filters)
+        for hits in (
+            nodes.retrieve(QUERY, filters=filters),
+            await nodes.aretrieve(QUERY, filters=filters),
+            own.retrieve(QUERY),
+        ):
+            assert [hit.text for hit in hits] == expected
+    # A shortlist holds only what passes.
+    assert len(documents.invoke(QUERY, filter={"lang": "ko"}, fetch_k=5)) == 5
+    assert documents.invoke(QUERY, filter={"lang": "none"}) == []
+    assert len(nodes.retrieve(QUERY, filters=MetadataFilters(filters=[]))) == 5
+
+
+def test_filters_are_checked_when_made_and_per_call(filtered: Any, embeddings: Any):
+    documents, nodes = filtered
+    with pytest.raises(ConfigurationError, match="comparisons are"):
+        langchain_f2llm.MatryoshkaRetriever(
+            store=documents.store, embeddings=embeddings, filter={"lang": {"$like": "d"}}
+        )
+    with pytest.raises(ConfigurationError, match="is no filter"):
+        documents.invoke(QUERY, filter={"$not": {"lang": "de"}})
+    for wrong in (
+        MetadataFilter(key="lang", value="d", operator=FilterOperator.TEXT_MATCH),
+        MetadataFilters(filters=[], condition=FilterCondition.NOT),
+    ):
+        with pytest.raises(ConfigurationError, match="is no filter"):
+            nodes.retrieve(QUERY, filters=MetadataFilters(filters=[wrong]))

@@ -12,7 +12,8 @@ from f2llm_core import NonFiniteError, StoreError
 from f2llm_core.stores import open_store
 from f2llm_core.stores.base import PAGE, sample
 from f2llm_core.stores.chroma import ChromaStore
-from store_kinds import KINDS
+from f2llm_core.stores.filters import parse
+from store_kinds import KINDS, passes
 
 WIDTH = 8
 
@@ -101,6 +102,50 @@ def test_search_gives_cosines_nearest_first(store):
     assert [match.id for match in found] == [ids[i] for i in best]
     np.testing.assert_allclose([m.similarity for m in found], exact[best], atol=1e-5)
     assert len(store.search(asked, 50)) == 20
+
+
+FILTERS = [
+    {"lang": "de"},
+    {"lang": {"$ne": "de"}},
+    {"lang": {"$in": ["de", "it's: %"]}},
+    {"lang": {"$nin": ["de", "fr"]}},
+    {"year": 2000},
+    {"year": {"$ne": 2000}},
+    {"year": {"$gte": 2000, "$lt": 2003}},
+    {"year": {"$gt": 2000.5}},
+    {"year": {"$in": [1999, 2001]}},
+    {"share": 0.5},
+    {"share": {"$nin": [0.5, 0.25]}},
+    {"share": {"$lte": 0.25}},
+    {"open": True},
+    {"lang": {"$in": ["de", "fr"]}, "year": {"$gt": 1999}},
+    {"$or": [{"lang": "fr"}, {"year": {"$lt": 2000}, "open": False}]},
+    {"$and": [{"$or": [{"lang": "de"}, {"lang": "fr"}]}, {"open": True}]},
+    {"none": "of them"},
+]
+
+
+def test_a_filter_means_the_same_in_every_store(store):
+    ids, vectors, documents, _ = rows_of(40)
+    metadatas = [
+        {
+            "year": 1998 + i % 7 if i % 4 else None,
+            "lang": [None, "de", "fr", "it's: %", "2001"][i % 5],
+            "share": i % 5 / 4,
+            "open": i % 2 == 0,
+        }
+        for i in range(40)
+    ]
+    store.upsert(ids, vectors, documents, metadatas)
+    asked = unit_rows(1, seed=7)[0]
+    for where in FILTERS:
+        expected = {i for i, m in zip(ids, metadatas, strict=True) if passes(m, parse(where))}
+        assert {match.id for match in store.search(asked, 40, where=where)} == expected, where
+        assert len(expected) not in {0, 40} or "none" in where, where
+    assert len(store.search(asked, 40, where={})) == 40
+    best = store.search(asked, 3, where={"open": True})
+    exact = [i for i in np.argsort(-(vectors @ asked)) if metadatas[i]["open"]][:3]
+    assert [match.id for match in best] == [ids[i] for i in exact]
 
 
 def test_the_stamp_is_kept_with_the_collection(framework_store, store):

@@ -7,15 +7,18 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from benchmarks import precision
+from benchmarks import precision, run
 from benchmarks.checking import WrongVectorsError, call_at_once, check, count_served
+from benchmarks.engines import ENGINES
 from benchmarks.flops import attention_flops, linear_flops, text_flops
+from benchmarks.llama_cpp import model_file
 from benchmarks.picture import draw
 from benchmarks.report import markdown, put_summary
 from benchmarks.summary import percentile, spread
 from f2llm_core import MODELS
 from f2llm_core.engine.config import Qwen3Config
 from f2llm_core.options import DTypeName
+from support import copy_model
 
 RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results.json"
 RIGHT = np.random.default_rng(0).normal(size=(20, 32)).astype(np.float32)
@@ -79,6 +82,24 @@ def test_a_call_that_fails_or_comes_back_wrong_is_not_served():
     assert len(served.seconds) == 18
     assert len(served.failed) == 2
     assert "ConnectionError: busy" in served.failed
+
+
+def test_each_engine_is_looked_for_in_the_interpreter_given_for_it(monkeypatch):
+    asked = []
+    monkeypatch.setattr(run, "missing_modules", lambda needs, python: asked.append(python) or [])
+    names = ["st-fp32", "st-openvino-bf16", "llama-cpp-f16"]
+    pythons, absent = run._available(names, {"openvino": "/ov", "llama-cpp": "/lc"})
+    assert asked == ["", "/ov", "/lc"]
+    assert (list(pythons), absent) == (names, {})
+
+
+@pytest.mark.parametrize("precision", ["f32", "bf16", "f16", "q8_0"])
+def test_the_model_file_of_llama_cpp_is_written_beside_the_checkpoint(precision, tmp_path):
+    folder = copy_model(tmp_path / "model")
+    before = sorted(folder.iterdir())
+    ENGINES[f"llama-cpp-{precision}"].prepare(folder)
+    assert model_file(folder, precision).read_bytes()[:4] == b"GGUF"
+    assert sorted(folder.iterdir()) == before
 
 
 def test_percentiles_and_spread():

@@ -87,7 +87,9 @@ class TestSearch:
         fill(store)
         asked = []
         search = cut.search
-        monkeypatch.setattr(cut, "search", lambda v, k: asked.append((len(v), k)) or search(v, k))
+        monkeypatch.setattr(
+            cut, "search", lambda v, k, **_: asked.append((len(v), k)) or search(v, k)
+        )
         store.search(QUERY, 3)
         store.search(QUERY, FETCH_K + 1)
         store.search(QUERY, 3, 7)

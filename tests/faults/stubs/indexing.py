@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from uuid import uuid4
 
+from f2llm_core.indexing import index
 from f2llm_core.indexing.records import SOURCE, RowMaker
 from f2llm_core.progress import CallObserver
 
@@ -18,7 +20,7 @@ def index_with_a_manifest(store, model, records, batch_size):
             _write(store, model, read[start : start + batch_size])
 
 
-def index_with_random_ids(store, model, records, batch_size):
+def index_with_random_ids(store, model, records, batch_size, **_):
     """Begins from the start, with ids that say nothing."""
     for start in range(0, len(records), batch_size):
         _write(store, model, records[start : start + batch_size], random_ids=True)
@@ -44,6 +46,12 @@ def index_all_at_once(store, model, records, batch_size):
         _store(store, records[part], vectors[part])
 
 
+def index_without_a_lock(store, model, records, **options):
+    """Writes into a folder that another process writes into."""
+    store.exclusive = nullcontext
+    index(store, model, records, **options)
+
+
 def _write(store, model, records, *, random_ids=False, texts=None):
     vectors = model.encode_document(texts or [text for _, text in records])
     CallObserver.embedded(None, len(records))
@@ -66,4 +74,5 @@ HOW = {
     "random ids": index_with_random_ids,
     "rows shifted": index_with_rows_shifted,
     "all at once": index_all_at_once,
+    "without a lock": index_without_a_lock,
 }

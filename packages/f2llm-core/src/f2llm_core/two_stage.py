@@ -19,6 +19,7 @@ from f2llm_core.matryoshka import Vectors, check_dimensions, truncate
 from f2llm_core.options import check_positive
 from f2llm_core.stores import Entry, Match, Metadata, Records, open_store
 from f2llm_core.stores.base import batches
+from f2llm_core.stores.filters import Where
 
 #: Rows on the shortlist where nothing is said.
 FETCH_K = 200
@@ -186,16 +187,25 @@ class TwoStageStore:
         self._cut.delete(ids)
         self._full.delete(ids)
 
-    def search(self, vector: Vectors, k: int, fetch_k: int | None = None) -> list[Match]:
+    def search(
+        self,
+        vector: Vectors,
+        k: int,
+        fetch_k: int | None = None,
+        *,
+        where: Where | None = None,
+    ) -> list[Match]:
         """Return the nearest rows by whole vectors, among the nearest by cut ones.
 
         Args:
             vector: `(width,)`, of a query at full width.
             k: How many; fewer if there are not so many.
             fetch_k: How many to choose from; None is `FETCH_K`, or `k` if that is more.
+            where: Only rows whose metadata passes this filter; see `f2llm_core.stores.filters`.
 
         Raises:
-            ConfigurationError: `k` or `fetch_k` is no positive integer, or `fetch_k` less than `k`.
+            ConfigurationError: `k` or `fetch_k` is no positive integer, `fetch_k` less than `k`, or
+                `where` no filter.
             StoreError: The store failed, the vector is not as wide as those in the file, or rows
                 lack their whole vector.
         """
@@ -205,7 +215,8 @@ class TwoStageStore:
             msg = f"{self.name}: asked with {len(vector)} dimensions, it holds vectors of {width}."
             raise StoreError(msg)
         whole = truncate(vector)
-        ids = [match.id for match in self._cut.search(truncate(vector, self.dimensions), fetch_k)]
+        shortlist = self._cut.search(truncate(vector, self.dimensions), fetch_k, where=where)
+        ids = [match.id for match in shortlist]
         full = self._full.read(ids)
         lost = [id_ for id_ in ids if id_ not in full]
         if lost:
@@ -217,9 +228,16 @@ class TwoStageStore:
         matches = [Match(id_, float(full[id_] @ whole)) for id_ in ids]
         return sorted(matches, key=lambda match: -match.similarity)[:k]
 
-    def find(self, vector: Vectors, k: int, fetch_k: int | None = None) -> list[Found]:
+    def find(
+        self,
+        vector: Vectors,
+        k: int,
+        fetch_k: int | None = None,
+        *,
+        where: Where | None = None,
+    ) -> list[Found]:
         """Search as `search` does, and return what is stored of the rows, too."""
-        matches = self.search(vector, k, fetch_k)
+        matches = self.search(vector, k, fetch_k, where=where)
         if not matches:
             return []
         rows = self._cut.get([match.id for match in matches])

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from f2llm_core.errors import F2LLMError, NonFiniteError, StoreError
 from f2llm_core.matryoshka import Vectors
+from f2llm_core.stores.filters import Where
 
 #: What is kept beside a document: keys and values that JSON can hold.
 Metadata = Mapping[str, Any]
@@ -135,12 +136,16 @@ class VectorStore(Protocol):
     def delete(self, ids: Sequence[str]) -> None:
         """Remove rows; those that are not there are passed over."""
 
-    def search(self, vector: Vectors, k: int) -> list[Match]:
+    def search(self, vector: Vectors, k: int, *, where: Where | None = None) -> list[Match]:
         """Return the nearest rows by cosine, nearest first.
 
         Args:
             vector: `(width,)` float32.
             k: How many; fewer if there are not so many.
+            where: Only rows whose metadata passes this filter; see `f2llm_core.stores.filters`.
+
+        Raises:
+            ConfigurationError: `where` is no filter.
         """
 
 

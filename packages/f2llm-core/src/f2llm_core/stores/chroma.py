@@ -22,6 +22,7 @@ from f2llm_core.stores.base import (
     pages,
     store_errors,
 )
+from f2llm_core.stores.filters import Where, to_chroma
 
 if TYPE_CHECKING:
     from chromadb.api.models.Collection import Collection
@@ -165,11 +166,12 @@ class ChromaStore:
             with store_errors(self.name, f"delete {len(page)} rows"):
                 self._collection.delete(ids=page)
 
-    def search(self, vector: Vectors, k: int) -> list[Match]:
+    def search(self, vector: Vectors, k: int, *, where: Where | None = None) -> list[Match]:
         """Return the nearest rows by the collection's own distance, as cosines of unit vectors."""
+        chosen = to_chroma(where)
         with store_errors(self.name, "search"):
             found = self._collection.query(
-                query_embeddings=vector[None], n_results=k, include=["distances"]
+                query_embeddings=vector[None], n_results=k, where=chosen, include=["distances"]
             )
         distances = np.asarray((found["distances"] or [[]])[0])
         similarities = 1 - (distances / 2 if self.space == "l2" else distances)

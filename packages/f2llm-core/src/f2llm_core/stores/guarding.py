@@ -79,7 +79,7 @@ def check(store: VectorStore, encoder: F2LLM) -> Comparison | None:
         return None
     msg = (
         f"{store.name} holds {rows} rows and no stamp: nobody knows which model made them. "
-        "f2llm_core.audit.audit(store, model) finds out; guard(store, model, adopt=True) does that "
+        "f2llm_core.audit(store, model) finds out; guard(store, model, adopt=True) does that "
         "and stamps it if this model did. Or index into a new collection."
     )
     raise FingerprintError(msg)
@@ -99,7 +99,7 @@ def encoder_of(model: object) -> F2LLM:
 
 
 def _adopt(store: VectorStore, encoder: F2LLM) -> None:
-    from f2llm_core.audit import audit
+    from f2llm_core.auditing import audit
 
     if store.count() == 0:
         return

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sqlalchemy import MetaData, Table, text
-from sqlalchemy.dialects.postgresql import dialect
 from sqlalchemy.schema import SetTableComment
 
 from f2llm_core.errors import StoreError
@@ -34,13 +33,13 @@ from f2llm_core.stores.base import (
     pages,
     store_errors,
 )
-from f2llm_core.stores.pgvector_layouts import COLLECTIONS, Layout, Run
+from f2llm_core.stores.filters import Where, to_sql
+from f2llm_core.stores.pgvector_layouts import COLLECTIONS, Layout, Run, literal, quoted
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 _BATCH = 1000  # rows of a transaction; the database itself would take far more
-_PREPARER = dialect().identifier_preparer  # type: ignore[no-untyped-call]
 # LlamaIndex's ids are not unique to the database: two writers of one would both insert.
 _LOCK = "SELECT pg_advisory_xact_lock(hashtext(:table))"
 _STAMP = re.compile(r"^f2llm: (\{.*\})\n?", re.MULTILINE)
@@ -58,12 +57,12 @@ class PGVectorStore:
         """
         self._run = run
         self._layout = layout
-        self._table = ".".join(_quoted(n) for n in (layout.schema, layout.table) if n)
-        self._id, self._order = _quoted(layout.id), _quoted(layout.order)
-        self._document, self._embedding = _quoted(layout.document), _quoted(layout.embedding)
-        pairs = "".join(f", {_literal(key)}, {_quoted(key)}" for key in layout.extra)[2:]
+        self._table = ".".join(quoted(n) for n in (layout.schema, layout.table) if n)
+        self._id, self._order = quoted(layout.id), quoted(layout.order)
+        self._document, self._embedding = quoted(layout.document), quoted(layout.embedding)
+        pairs = "".join(f", {literal(key)}, {quoted(key)}" for key in layout.extra)[2:]
         extra = f" || jsonb_strip_nulls(jsonb_build_object({pairs}))" if pairs else ""
-        self._metadata = f"(coalesce(CAST({_quoted(layout.metadata)} AS jsonb), '{{}}'){extra})"
+        self._metadata = f"(coalesce(CAST({quoted(layout.metadata)} AS jsonb), '{{}}'){extra})"
         self._where = "true"
         if layout.collection is not None:
             self._where = f"collection_id = (SELECT uuid FROM {COLLECTIONS} WHERE name = :name)"
@@ -194,15 +193,19 @@ class PGVectorStore:
         for page in pages(ids):
             self._query(f"delete {len(page)} rows", self._delete(), ids=page)
 
-    def search(self, vector: Vectors, k: int) -> list[Match]:
-        """Return the nearest rows by cosine, through an index if there is one for it."""
+    def search(self, vector: Vectors, k: int, *, where: Where | None = None) -> list[Match]:
+        """Return the nearest rows by cosine, through an index if there is one for it.
+
+        With a filter, an index may return fewer than `k`: it is applied to what the index found.
+        """
+        chosen, values = to_sql(where, self._metadata)
         distance = f"{self._embedding} <=> CAST(:vector AS {self._types[self._layout.embedding]})"
         sql = (
             f"SELECT CAST({self._id} AS text), 1 - ({distance}) FROM {self._table} "
-            f"WHERE {self._where} ORDER BY {distance} LIMIT :k"
+            f"WHERE {self._where} AND {chosen} ORDER BY {distance} LIMIT :k"
         )
-        written = f"[{','.join(map(repr, vector.tolist()))}]"
-        return [Match(i, float(s)) for i, s in self._query("search", sql, vector=written, k=k)]
+        values |= {"vector": f"[{','.join(map(repr, vector.tolist()))}]", "k": k}
+        return [Match(i, float(s)) for i, s in self._query("search", sql, **values)]
 
     @cached_property
     def _types(self) -> dict[str, str]:
@@ -238,8 +241,8 @@ class PGVectorStore:
 
     def _insert(self) -> str:
         layout, types = self._layout, self._types
-        columns = [self._id, self._document, self._embedding, _quoted(layout.metadata)]
-        extra = f"CAST(ARRAY[{', '.join(map(_literal, layout.extra))}] AS text[])"
+        columns = [self._id, self._document, self._embedding, quoted(layout.metadata)]
+        extra = f"CAST(ARRAY[{', '.join(map(literal, layout.extra))}] AS text[])"
         values = [
             f"CAST(id AS {types[layout.id]})",
             "document",
@@ -247,8 +250,8 @@ class PGVectorStore:
             f"CAST(CAST(metadata AS jsonb) - {extra} AS {types[layout.metadata]})",
         ]
         for key in layout.extra:
-            columns.append(_quoted(key))
-            values.append(f"CAST(CAST(metadata AS jsonb) ->> {_literal(key)} AS {types[key]})")
+            columns.append(quoted(key))
+            values.append(f"CAST(CAST(metadata AS jsonb) ->> {literal(key)} AS {types[key]})")
         if layout.collection is not None:
             columns.append("collection_id")
             values.append(f"(SELECT uuid FROM {COLLECTIONS} WHERE name = :name)")
@@ -284,16 +287,6 @@ def from_langchain_table(store: Any) -> PGVectorStore:  # noqa: ANN401
 def from_llama_index(store: Any) -> PGVectorStore:  # noqa: ANN401
     """Use the table of a `llama_index` `PGVectorStore`."""
     return PGVectorStore(*pgvector_layouts.llama_index(store))
-
-
-def _quoted(name: str) -> str:
-    """Return an identifier for `text`, which takes a colon for a parameter."""
-    quoted: str = _PREPARER.quote_identifier(name)
-    return quoted.replace(":", "\\:")
-
-
-def _literal(value: str) -> str:
-    return "'" + value.replace("'", "''").replace(":", "\\:") + "'"
 
 
 def _parsed(vector: str | None) -> Vectors | None:

@@ -6,10 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sqlalchemy.dialects.postgresql import dialect
+
 from f2llm_core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+
+_PREPARER = dialect().identifier_preparer  # type: ignore[no-untyped-call]
 
 #: LangChain's table of collections.
 COLLECTIONS = "langchain_pg_collection"
@@ -135,3 +139,14 @@ def _in_transaction(engine: Any) -> Run:  # noqa: ANN401
             return work(connection)
 
     return run
+
+
+def quoted(name: str) -> str:
+    """Return an identifier for SQLAlchemy's `text`, which takes a colon for a parameter."""
+    identifier: str = _PREPARER.quote_identifier(name)
+    return identifier.replace(":", "\\:")
+
+
+def literal(value: str) -> str:
+    """Return a text as SQL, for the same."""
+    return "'" + value.replace("'", "''").replace(":", "\\:") + "'"

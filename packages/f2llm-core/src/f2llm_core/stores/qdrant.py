@@ -23,6 +23,7 @@ from f2llm_core.stores.base import (
     pages,
     store_errors,
 )
+from f2llm_core.stores.filters import Where, to_qdrant
 from f2llm_core.stores.qdrant_layouts import LangChainLayout, Layout, LlamaIndexLayout
 
 if TYPE_CHECKING:
@@ -179,8 +180,9 @@ class QdrantStore:
             with store_errors(self.name, f"delete {len(page)} rows"):
                 self._client.delete(self._collection, [_point_id(i) for i in page])
 
-    def search(self, vector: Vectors, k: int) -> list[Match]:
+    def search(self, vector: Vectors, k: int, *, where: Where | None = None) -> list[Match]:
         """Return the nearest rows by the collection's distance, with exact cosines."""
+        chosen = to_qdrant(where, self._layout.path)
         dense = self._dense()
         if dense is None:
             return []
@@ -189,6 +191,7 @@ class QdrantStore:
                 self._collection,
                 query=vector.tolist(),
                 using=dense.name or None,
+                query_filter=chosen,
                 limit=k,
                 with_payload=False,
             ).points

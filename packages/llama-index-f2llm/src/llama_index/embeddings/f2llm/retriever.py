@@ -10,11 +10,27 @@ import numpy as np
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.base.embeddings.base import Embedding
 from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle, QueryType, TextNode
+from llama_index.core.vector_stores.types import (
+    FilterCondition,
+    FilterOperator,
+    MetadataFilter,
+    MetadataFilters,
+)
 from llama_index.core.vector_stores.utils import metadata_dict_to_node
 
+from f2llm_core.stores.filters import parse
 from f2llm_core.stores.guarding import check
 from f2llm_core.two_stage import Found, TwoStageStore, check_sizes
 from llama_index.embeddings.f2llm.base import F2LLMEmbedding
+
+_OPERATORS = {
+    FilterOperator.EQ: "$eq",
+    FilterOperator.NE: "$ne",
+    FilterOperator.GT: "$gt",
+    FilterOperator.GTE: "$gte",
+    FilterOperator.LT: "$lt",
+    FilterOperator.LTE: "$lte",
+}
 
 
 class MatryoshkaRetriever(BaseRetriever):
@@ -23,7 +39,8 @@ class MatryoshkaRetriever(BaseRetriever):
         store = TwoStageStore(ChromaVectorStore(collection), "papers.full", dimensions=64)
         index(store, embed_model, nodes)
         retriever = MatryoshkaRetriever(store, embed_model, k=5)
-        retriever.retrieve("Which telescope sees infrared light?", k=3, fetch_k=500)
+        german = MetadataFilters.from_dicts([{"key": "lang", "value": "de"}])
+        retriever.retrieve("Which telescope sees infrared light?", k=3, filters=german)
 
     A query takes one forward pass: its vector is made whole, and cut for the first stage. It pays
     in memory and disk, for large collections of wide vectors; it does not pay in latency, and in a
@@ -37,6 +54,7 @@ class MatryoshkaRetriever(BaseRetriever):
         *,
         k: int = 4,
         fetch_k: int | None = None,
+        filters: MetadataFilters | None = None,
         **options: Any,  # noqa: ANN401  (LlamaIndex's)
     ) -> None:
         """Check that store and model belong together; embeds nothing.
@@ -46,10 +64,13 @@ class MatryoshkaRetriever(BaseRetriever):
             embed_model: What they were indexed with, at full width.
             k: Nodes to return; fewer if there are not so many.
             fetch_k: Nodes on the shortlist; None is 200, or `k` if that is more.
+            filters: Only nodes with such metadata, whatever the store: comparisons with one value
+                or, by `in` and `nin`, a list of them; joined by `and` and `or`.
             **options: Those of `BaseRetriever`.
 
         Raises:
-            ConfigurationError: `fetch_k` is less than `k`, or one of them is no positive integer.
+            ConfigurationError: `fetch_k` is less than `k`, one of them is no positive integer, or
+                `filters` compare otherwise.
             FingerprintError: The nodes were not indexed with this model.
             StoreError: The collection cannot be reached, or lacks full vectors.
         """
@@ -57,28 +78,42 @@ class MatryoshkaRetriever(BaseRetriever):
         check_sizes(k, fetch_k)
         check(store, embed_model.encoder)
         self._store, self._embed_model = store, embed_model
-        self._k, self._fetch_k = k, fetch_k
+        self._k, self._fetch_k, self._where = k, fetch_k, _where(filters)
 
     def retrieve(
-        self, str_or_query_bundle: QueryType, *, k: int | None = None, fetch_k: int | None = None
+        self,
+        str_or_query_bundle: QueryType,
+        *,
+        k: int | None = None,
+        fetch_k: int | None = None,
+        filters: MetadataFilters | None = None,
     ) -> list[NodeWithScore]:
-        """Retrieve nodes, best first; `k` and `fetch_k` are for this call only.
+        """Retrieve nodes, best first; `k`, `fetch_k` and `filters` are for this call only.
 
         Returns:
             Nodes, their scores being cosines of whole vectors.
         """
-        return BaseRetriever.retrieve(self._with(k, fetch_k), str_or_query_bundle)
+        return BaseRetriever.retrieve(self._with(k, fetch_k, filters), str_or_query_bundle)
 
     async def aretrieve(
-        self, str_or_query_bundle: QueryType, *, k: int | None = None, fetch_k: int | None = None
+        self,
+        str_or_query_bundle: QueryType,
+        *,
+        k: int | None = None,
+        fetch_k: int | None = None,
+        filters: MetadataFilters | None = None,
     ) -> list[NodeWithScore]:
         """Like `retrieve`, without blocking the event loop."""
-        return await BaseRetriever.aretrieve(self._with(k, fetch_k), str_or_query_bundle)
+        sibling = self._with(k, fetch_k, filters)
+        return await BaseRetriever.aretrieve(sibling, str_or_query_bundle)
 
-    def _with(self, k: int | None, fetch_k: int | None) -> MatryoshkaRetriever:
+    def _with(
+        self, k: int | None, fetch_k: int | None, filters: MetadataFilters | None
+    ) -> MatryoshkaRetriever:
         sibling = copy(self)
         sibling._k = self._k if k is None else k
         sibling._fetch_k = self._fetch_k if fetch_k is None else fetch_k
+        sibling._where = self._where if filters is None else _where(filters)
         return sibling
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
@@ -94,8 +129,24 @@ class MatryoshkaRetriever(BaseRetriever):
         return await asyncio.to_thread(self._find, vector)
 
     def _find(self, vector: Embedding) -> list[NodeWithScore]:
-        found = self._store.find(np.asarray(vector, dtype=np.float32), self._k, self._fetch_k)
+        asked = np.asarray(vector, dtype=np.float32)
+        found = self._store.find(asked, self._k, self._fetch_k, where=self._where)
         return [NodeWithScore(node=_node(row), score=row.score) for row in found]
+
+
+def _where(filters: MetadataFilters | MetadataFilter | None) -> dict[str, Any] | None:
+    """Return filters as the core takes them."""
+    if filters is None or filters == MetadataFilters(filters=[]):
+        return None
+    where: dict[str, Any]
+    if isinstance(filters, MetadataFilters):
+        condition = filters.condition or FilterCondition.AND
+        where = {f"${condition.value}": [_where(one) for one in filters.filters]}
+    else:
+        operator = _OPERATORS.get(filters.operator, f"${filters.operator.value}")
+        where = {filters.key: {operator: filters.value}}
+    parse(where)  # refuses what it does not know
+    return where
 
 
 def _node(row: Found) -> BaseNode:
