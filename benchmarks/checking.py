@@ -14,7 +14,7 @@ import numpy.typing as npt
 Rows = npt.NDArray[np.float32]
 
 #: Least cosine with the float32 reference, by the precision of an engine.
-LEAST_COSINE = {"float32": 0.99999, "bfloat16": 0.999, "int8": 0.99}
+LEAST_COSINE = {"float32": 0.99999, "float16": 0.999, "bfloat16": 0.999, "int8": 0.99}
 
 
 class WrongVectorsError(Exception):

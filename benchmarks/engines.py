@@ -5,12 +5,16 @@ Importing this imports none of them, so that a cold start pays for its own engin
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
+
+from benchmarks.llama_cpp import LlamaCpp, write_model_file
 
 DEVICE = "cpu"
 REFERENCE = "st-fp32"  # whose vectors are right, and whose speed is 1
@@ -21,8 +25,8 @@ class Embedder(Protocol):
     """A loaded engine.
 
     Attributes:
-        dtype: Its precision, `"float32"`, `"bfloat16"` or `"int8"`; decides how near to the
-            reference its vectors must be.
+        dtype: Its precision, `"float32"`, `"bfloat16"`, `"float16"` or `"int8"`; decides how near
+            to the reference its vectors must be.
     """
 
     dtype: str
@@ -45,6 +49,7 @@ class Engine:
         needs: Modules that must be installed.
         batch_size: Documents per batch unless said otherwise; 0 where that is no option.
         tuned: Whether to measure it at its best batch size, too.
+        prepare: Makes what it loads beside the checkpoint, in this interpreter.
     """
 
     name: str
@@ -53,6 +58,7 @@ class Engine:
     needs: tuple[str, ...]
     batch_size: int = 0
     tuned: bool = False
+    prepare: Callable[[Path], None] | None = None
 
 
 class _Ours:
@@ -139,8 +145,6 @@ class _LlamaIndex:
     def __init__(self, folder: Path) -> None:
         from llama_index.embeddings.huggingface import HuggingFaceEmbedding
 
-        from benchmarks.texts import read_query_prompt
-
         self._model = HuggingFaceEmbedding(
             model_name=str(folder), device=DEVICE, query_instruction=read_query_prompt(folder)
         )
@@ -151,6 +155,12 @@ class _LlamaIndex:
 
     def query(self, text: str) -> Any:  # noqa: ANN401
         return self._model.get_query_embedding(text)
+
+
+def read_query_prompt(folder: Path) -> str:
+    """Return the query prompt that a checkpoint declares."""
+    content = json.loads((folder / "config_sentence_transformers.json").read_text("utf-8"))
+    return str(content["prompts"]["query"])
 
 
 def _dtype(model: Any) -> str:  # noqa: ANN401
@@ -198,6 +208,16 @@ _ENGINES = (
         lambda f: _OpenVINO(f, "bf16"),
         _OV_MODULES,
         batch_size=32,
+    ),
+    *(
+        Engine(
+            f"llama-cpp-{precision}",
+            f"llama.cpp {precision.upper()}",
+            partial(LlamaCpp, precision=precision),
+            ("llama_cpp",),
+            prepare=partial(write_model_file, precision=precision),
+        )
+        for precision in ("f32", "bf16", "f16", "q8_0")
     ),
 )
 

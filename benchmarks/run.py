@@ -56,10 +56,14 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     settings = QUICK if arguments.quick else Settings()
     given = {k: v for k, v in vars(arguments).items() if k in asdict(settings) and v is not None}
     settings = replace(settings, **given)
-    pythons, absent = _available(arguments.engines, arguments.openvino_python)
+    given_pythons = {"openvino": arguments.openvino_python, "llama-cpp": arguments.llama_cpp_python}
+    pythons, absent = _available(arguments.engines, given_pythons)
     before, start = load_average(), time.perf_counter()
     with tempfile.TemporaryDirectory() as scratch:
         folder, title = _checkpoint(Path(scratch) / "model", arguments.model, arguments.shape)
+        for name in pythons:
+            if prepare := ENGINES[name].prepare:
+                prepare(folder)
         config = read_config(folder / "config.json")
         queries = max(settings.queries, settings.at_once)
         workload = make_workload(folder, settings.documents, queries)
@@ -117,6 +121,12 @@ def _parse() -> argparse.Namespace:
         help="interpreter that has sentence-transformers[openvino], which needs an older "
         "transformers than the others",
     )
+    parser.add_argument(
+        "--llama-cpp-python",
+        default="",
+        metavar="FILE",
+        help="interpreter that has llama-cpp-python, which is built from source (`make e2e`)",
+    )
     parser.add_argument("--quick", action="store_true", help="too little to quote, to try it out")
     for name in asdict(Settings()):
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, metavar="N")
@@ -128,11 +138,18 @@ def _parse() -> argparse.Namespace:
     return arguments
 
 
-def _available(names: list[str], openvino_python: str) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the interpreter of each engine that is installed, and why the others are absent."""
+def _available(
+    names: list[str], interpreters: dict[str, str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the interpreter of each engine that is installed, and why the others are absent.
+
+    Args:
+        names: Of engines.
+        interpreters: For the engines in whose names a word occurs; "" is this one.
+    """
     pythons, absent = {}, {}
     for name in names:
-        python = openvino_python if "openvino" in name else ""
+        python = next((file for word, file in interpreters.items() if word in name), "")
         if missing := missing_modules(ENGINES[name].needs, python):
             absent[name] = f"not installed ({', '.join(missing)})"
             _say(f"{name}: {absent[name]}")

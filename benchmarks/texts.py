@@ -14,6 +14,8 @@ from statistics import NormalDist
 import numpy as np
 from tokenizers import Tokenizer
 
+from benchmarks.engines import read_query_prompt
+
 CORPUS = Path(__file__).resolve().parent.parent / "examples/multilingual_rag/data/debian.jsonl"
 MEDIAN_TOKENS = 180  # of documents; passages of a few sentences
 SIGMA = 0.7  # of the logarithm of document lengths
@@ -41,12 +43,6 @@ class Workload:
     query_tokens: list[int]
     prompt_tokens: int
     languages: int
-
-
-def read_query_prompt(folder: Path) -> str:
-    """Return the query prompt that a checkpoint declares."""
-    content = json.loads((folder / "config_sentence_transformers.json").read_text("utf-8"))
-    return str(content["prompts"]["query"])
 
 
 def make_workload(folder: Path, documents: int, queries: int, *, seed: int = 0) -> Workload:

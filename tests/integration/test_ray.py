@@ -1,0 +1,92 @@
+"""Ray Data, on a cluster of this machine: a worker is killed, and nothing is lost or doubled.
+
+A short cut by default; `make ray` embeds 100,000 rows.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("ray.data")
+
+ROWS = int(os.environ.get("F2LLM_RAY_ROWS", "2000"))
+BATCH_SIZE = max(100, ROWS // 200)
+
+in_full = pytest.mark.skipif(ROWS < 50_000, reason="only in full: make ray")
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="the memory of workers is read from /proc"),
+    pytest.mark.timeout(1800),  # on a busy machine Ray takes minutes to start its processes
+]
+
+
+@pytest.fixture(scope="module")
+def found(checkpoint, tmp_path_factory):
+    """What `ray_job` found; in a process of its own, which may use sockets."""
+    job = Path(__file__).with_name("ray_job.py")
+    arguments = [checkpoint, tmp_path_factory.mktemp("ray"), ROWS, BATCH_SIZE]
+    done = subprocess.run(
+        [sys.executable, str(job), *map(str, arguments)],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=1700,
+    )
+    return json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
+
+
+def test_nothing_is_lost_or_doubled_by_a_killed_worker(found):
+    assert (found["killed"], found["workers"]) == (1, 3)  # the third took its place
+    assert found["first"]["embedded"] == ROWS
+    assert (found["lost"], found["doubled"], found["foreign"]) == (0, 0, 0)
+    assert found["compared"] >= min(ROWS, 2000)
+    assert found["difference"] < 1e-5
+    assert found["left"] == []
+
+
+def test_bad_rows_are_listed(found):
+    failed = {one["place"]: one["reason"] for one in found["first"]["failed"]}
+    assert failed.keys() == {"id 'none'", "row with text 'a'", "row with text 'b'"}
+    assert failed["row with text 'a'"] == "its id is empty"
+
+
+def test_the_other_engine_finds_all_of_it_done(found):
+    assert (found["again"]["embedded"], found["again"]["skipped"]) == (0, ROWS)
+    assert len(found["again"]["failed"]) == 3
+    assert found["same_parts"]
+
+
+@in_full
+def test_memory_is_flat(found):
+    first, *_, last = found["memory"]
+    assert last[0] - first[0] < 50, f"workers grew, in MB: {found['memory']}"
+    assert last[1] - first[1] < 50, f"the object store grew, in MB: {found['memory']}"
+
+
+@in_full
+def test_the_command_starts_and_ends_a_cluster_of_its_own(checkpoint, tmp_path):
+    corpus, output = tmp_path / "corpus.jsonl", tmp_path / "vectors"
+    lines = [json.dumps({"id": n, "text": f"Text {n}."}) for n in range(50)]
+    corpus.write_text("\n".join([*lines, "{broken"]), encoding="utf-8")
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c", "from f2llm_core.cli import main; main()"),
+            *("embed", str(checkpoint), str(corpus), "--output", str(output)),
+            *("--engine", "ray", "--workers", "1", "--json"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=1700,
+    )
+    assert done.returncode == 1, done.stderr
+    report = json.loads(done.stdout)
+    assert report["embedded"] == 50
+    assert [one["place"] for one in report["failed"]] == [f"{corpus}:51"]
+    assert "Rows left out: 1." in done.stderr

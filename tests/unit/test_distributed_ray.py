@@ -1,0 +1,191 @@
+"""What runs in Ray's workers, and how many fit; the cluster itself is in integration/test_ray."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from f2llm_core import (
+    ConfigurationError,
+    F2LLMError,
+    FingerprintError,
+    MissingExtraError,
+    StoreError,
+    WorkerError,
+)
+from f2llm_core.distributed import embed_dataset, read_dataset
+from f2llm_core.distributed.folder import VectorFolder
+from f2llm_core.distributed.ray_pool import Pool, _error, _typed
+from f2llm_core.distributed.ray_workers import (
+    EmbedJob,
+    IndexJob,
+    Worker,
+    read_index_report,
+    take_share,
+)
+from f2llm_core.distributed.report import BlockReport
+from f2llm_core.distributed.rows import Columns
+from f2llm_core.indexing import Failure
+from store_kinds import MemoryStore
+
+ray = pytest.importorskip("ray")
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """Make Ray say that it has so many CPUs and GPUs."""
+
+    def has(**resources):
+        monkeypatch.setattr(ray, "cluster_resources", lambda: resources)
+
+    return has
+
+
+@pytest.fixture
+def fakes(monkeypatch):
+    """The few names of Ray that a worker uses."""
+    monkeypatch.setattr(ray, "get", lambda found: found)
+
+
+@pytest.fixture
+def start(encoder, fakes, monkeypatch):
+    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setenv("RAYON_NUM_THREADS", "1")
+    return lambda job: Worker(pickle.loads(pickle.dumps(encoder)), job, threads=1, gpu=False)
+
+
+def rows(**columns):
+    return pa.table({"id": ["a", "b", ""], "text": ["A.", "B.", "C."], **columns})
+
+
+def test_a_worker_embeds(start, encoder, tmp_path):
+    folder = VectorFolder(tmp_path, encoder.fingerprint, "float32")
+    with folder.open():
+        worker = start(EmbedJob(folder, folder.read_keys()[0], Columns()))
+        [found] = worker(rows()).to_pylist()
+        assert found["error"] is None
+        report = BlockReport.from_json(found["answer"])
+        assert (report.rows, report.written) == (3, 2)
+        assert report.failed == [Failure("row with text 'C.'", "its id is empty")]
+        assert len(folder.read_keys()[0]) == 2
+
+
+def test_an_error_of_a_worker_arrives_as_what_it_was(start, encoder, tmp_path):
+    folder = VectorFolder(tmp_path / "elsewhere", encoder.fingerprint, "float32")
+    keys = np.empty((0, 3), dtype=np.uint64)
+    [found] = start(EmbedJob(folder, keys, Columns()))(rows()).to_pylist()
+    error = _error(*json.loads(found["error"]))
+    assert isinstance(error, StoreError)
+    assert "does not see" in str(error)
+    assert found["answer"] is None
+
+
+def test_a_worker_with_other_weights_is_refused(start, encoder, tmp_path):
+    from dataclasses import replace
+
+    other = replace(encoder.fingerprint, model="sha256:0")
+    folder = VectorFolder(tmp_path, other, "float32")
+    with folder.open():
+        [found] = start(EmbedJob(folder, folder.read_keys()[0], Columns()))(rows()).to_pylist()
+    assert json.loads(found["error"])[0] == FingerprintError.__name__
+
+
+def test_a_worker_indexes(start):
+    store = MemoryStore()
+    worker = start(IndexJob(lambda: store, Columns(), None))
+    [found] = worker(rows(of=[1, 2, 3])).to_pylist()
+    report = read_index_report(found["answer"])
+    assert (report.added, report.embedded) == (2, 2)
+    assert report.failed == (Failure("row with text 'C.'", "its id is empty"),)
+    kept = store.get([entry.id for entry in store.entries()])
+    assert dict(zip(kept.documents, (m["of"] for m in kept.metadatas), strict=True)) == {
+        "A.": 1,
+        "B.": 2,
+    }
+    [again] = worker(rows(of=[1, 2, 3])).to_pylist()
+    assert read_index_report(again["answer"]).unchanged == 2
+
+
+def test_metadata_columns_must_be_there(start):
+    [found] = start(IndexJob(MemoryStore, Columns(), ["lang"]))(rows()).to_pylist()
+    kind, message = json.loads(found["error"])
+    assert kind == "ConfigurationError"
+    assert "no column 'lang'" in message
+
+
+def test_a_worker_keeps_to_its_share(encoder, monkeypatch):
+    used = []
+    monkeypatch.setattr(torch, "set_num_threads", used.append)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setenv("RAYON_NUM_THREADS", "8")
+    take_share(encoder, threads=3, gpu=True)
+    assert (used, os.environ["RAYON_NUM_THREADS"]) == ([3], "3")
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "0"
+    take_share(encoder, threads=3, gpu=False)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
+
+
+@pytest.mark.parametrize(
+    ("there", "asked", "workers"),
+    [
+        ({"CPU": 5.0}, (None, 1, 0), 4),  # one is left for reading
+        ({"CPU": 5.0}, (2, 2, 0), 2),
+        ({"CPU": 64.0, "GPU": 4.0}, (None, 8, 1), 4),
+        ({"CPU": 64.0, "GPU": 1.0}, (None, 1, 0.1), 10),
+        ({"CPU": 3.0, "GPU": 8.0}, (None, 1, 1), 2),
+        ({"CPU": 1.5}, (None, 0.5, 0), 1),
+    ],
+)
+def test_workers_fit_into_the_cluster(encoder, cluster, there, asked, workers):
+    cluster(**there)
+    assert Pool.fit(encoder, *asked).workers == workers
+
+
+@pytest.mark.parametrize(
+    ("there", "asked"),
+    [
+        ({"CPU": 1.0}, (None, 1, 0)),  # nothing would be read
+        ({"CPU": 2.0}, (2, 1, 0)),
+        ({"CPU": 8.0}, (None, 1, 1)),
+        ({"CPU": 8.0, "GPU": 1.0}, (2, 1, 1)),
+    ],
+)
+def test_workers_without_room_are_refused_rather_than_waited_for(encoder, cluster, there, asked):
+    cluster(**there)
+    with pytest.raises(ConfigurationError, match="do not fit into this cluster"):
+        Pool.fit(encoder, *asked)
+
+
+@pytest.mark.parametrize("asked", [(0, 1, 0), (1, 0, 0), (1, 1, -1), (1, "1", 0), (1.5, 1, 0)])
+def test_shares_are_numbers(encoder, cluster, asked):
+    cluster(CPU=8.0)
+    with pytest.raises(ConfigurationError, match="expected a"):
+        Pool.fit(encoder, *asked)
+
+
+def test_errors_of_ray_are_errors_of_this_library():
+    inner = StoreError("disk full")
+    assert _typed(SimpleNamespace(cause=inner)) is inner
+    found = _typed(ray.exceptions.RayError("first\nlast\n"))
+    assert isinstance(found, WorkerError)
+    assert str(found) == "A worker failed: RayError: last"
+    for kind in ("MissingExtraError", "KeyError", "annotations"):
+        error = _error(kind, "message")
+        assert isinstance(error, F2LLMError)
+        assert "message" in str(error)
+
+
+def test_without_ray_the_install_line_is_given(monkeypatch, encoder, tmp_path):
+    monkeypatch.setitem(sys.modules, "ray.data", None)
+    for call in (lambda: embed_dataset(None, encoder, tmp_path), lambda: read_dataset([tmp_path])):
+        with pytest.raises(MissingExtraError, match=r"pip install 'f2llm-core\[ray\]'"):
+            call()

@@ -1,0 +1,1 @@
+"""Model files for llama.cpp, for `make e2e` and the benchmark."""
