@@ -17,8 +17,8 @@ from f2llm_core import F2LLM, ConfigurationError, ModelLoadError, configured, pi
 from f2llm_core.backends.local import LocalBackend
 from f2llm_core.cli import main
 from f2llm_core.doctor import Check, Report, doctor
-from f2llm_core.doctor_checks import CHECKS, check_files
-from f2llm_core.doctor_published import PASSAGES, PUBLISHED, compare_published
+from f2llm_core.doctor.checks import CHECKS, check_files
+from f2llm_core.doctor.published import PASSAGES, PUBLISHED, compare_published
 from f2llm_core.engine.hub import identify
 from f2llm_core.engine.tokenizer import Tokenizer
 from f2llm_core.indexing import index
@@ -178,7 +178,7 @@ class TestBrokenEngine:
     def test_no_second_copy_where_memory_is_short(
         self, demo_model: Path, monkeypatch: pytest.MonkeyPatch
     ):
-        monkeypatch.setattr("f2llm_core.doctor_checks._free_memory", lambda: 1000)
+        monkeypatch.setattr("f2llm_core.doctor.checks._free_memory", lambda: 1000)
         report = doctor(F2LLM(demo_model, dtype="bfloat16"))
         assert statuses(report)["precision"] == "skipped"
 

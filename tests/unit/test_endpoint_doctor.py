@@ -14,8 +14,8 @@ from f2llm_core.audit_variants import Workshop
 from f2llm_core.backends.local import LocalBackend
 from f2llm_core.cli import main
 from f2llm_core.doctor import doctor
-from f2llm_core.doctor_server import ADVICE
-from f2llm_core.golden import TEXTS, make_golden, name_of, read_golden, write_golden
+from f2llm_core.doctor.golden import TEXTS, make_golden, name_of, read_golden, write_golden
+from f2llm_core.doctor.server import ADVICE
 from faults.faulty_server import answer, reply, running
 from support import copy_model
 

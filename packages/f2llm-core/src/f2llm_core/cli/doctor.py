@@ -113,7 +113,7 @@ def doctor(
 
 
 def _write(encoder: F2LLM, path: Path) -> None:
-    from f2llm_core.golden import make_golden, write_golden
+    from f2llm_core.doctor.golden import make_golden, write_golden
 
     write_golden(path, make_golden(encoder))
     click.echo(f"Wrote {path}: what {encoder.model} makes of a few texts, right and wrong.")

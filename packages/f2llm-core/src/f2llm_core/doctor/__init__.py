@@ -3,7 +3,7 @@
     report = doctor(F2LLM("80M"))
     print(report)
 
-What is tried is in `doctor_checks.py`, and for a model on a server in `doctor_server.py`.
+What is tried is in `checks.py`, and for a model on a server in `server.py`.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def doctor(model: object, *, store: object = None, golden: Path | None = None) -
     """Try a model on a few texts; it is loaded first, and a second time in float32 to compare.
 
     What a server runs is held against the same model in this process, if its weights are here, or
-    against what `f2llm_core.golden.write_golden` has written where they are.
+    against what `f2llm_core.doctor.golden.write_golden` has written where they are.
 
     Args:
         model: An `F2LLM`, or the adapter of a framework around one, with the options it is used
@@ -99,7 +99,7 @@ def doctor(model: object, *, store: object = None, golden: Path | None = None) -
 
 
 def _examine(encoder: F2LLM) -> Iterator[Check]:
-    from f2llm_core.doctor_checks import CHECKS, Patient, check_files
+    from f2llm_core.doctor.checks import CHECKS, Patient, check_files
 
     try:
         patient = Patient(encoder)
@@ -117,8 +117,8 @@ def _examine(encoder: F2LLM) -> Iterator[Check]:
 
 
 def _examine_server(encoder: F2LLM, golden: Path | None) -> Iterator[Check]:
-    from f2llm_core.doctor_server import examine_server
-    from f2llm_core.golden import read_golden
+    from f2llm_core.doctor.golden import read_golden
+    from f2llm_core.doctor.server import examine_server
 
     yield from examine_server(encoder, None if golden is None else read_golden(golden))
 

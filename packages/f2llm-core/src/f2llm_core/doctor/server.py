@@ -8,9 +8,9 @@ from types import MappingProxyType
 import numpy as np
 
 from f2llm_core.doctor import Check
+from f2llm_core.doctor.golden import LONG, TEXTS, Golden, Way, make_golden, name_of
 from f2llm_core.encoder import F2LLM
 from f2llm_core.errors import ConfigurationError, EndpointError, ModelError
-from f2llm_core.golden import LONG, TEXTS, Golden, Way, make_golden, name_of
 from f2llm_core.matryoshka import Vectors
 
 _SAME = 0.005  # 1 - cosine: 16 bits are nearer than that, 8 bits as a rule

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from f2llm_core.doctor import Check
-from f2llm_core.doctor_published import compare_published
+from f2llm_core.doctor.published import compare_published
 from f2llm_core.encoder import F2LLM
 from f2llm_core.engine.checksum import _checksum, verify
 from f2llm_core.engine.contract import read_prompts
