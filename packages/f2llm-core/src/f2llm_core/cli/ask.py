@@ -66,11 +66,8 @@ def ask(
     count: int,
     llm_base_url: str | None,
     llm_model: str | None,
-    revision: str | None,
-    device: str | None,
-    dtype: str,
     *,
-    offline: bool,
+    load: dict[str, Any],
     as_json: bool,
 ) -> None:
     """Answer a question from a collection.
@@ -88,10 +85,7 @@ def ask(
     encoder = F2LLM(
         model,
         dimensions=store.width,
-        revision=revision,
-        device=device,
-        dtype=dtype,  # type: ignore[arg-type]  # checked there
-        local_files_only=offline,
+        **load,
     )
     [rows] = find(store, encoder, [question], count)
     passages = [row for row in rows if row.text]

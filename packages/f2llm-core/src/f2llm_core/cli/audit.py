@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -51,11 +51,8 @@ def audit(
     dimensions: int | None,
     task: str | None,
     sample: int,
-    revision: str | None,
-    device: str | None,
-    dtype: str,
     *,
-    offline: bool,
+    load: dict[str, Any],
     as_json: bool,
 ) -> None:
     """Find out how a collection was embedded.
@@ -71,10 +68,7 @@ def audit(
         model,
         dimensions=dimensions,
         task=task,
-        revision=revision,
-        device=device,
-        dtype=dtype,  # type: ignore[arg-type]  # checked there
-        local_files_only=offline,
+        **load,
     )
     if dimensions is None and (width := store.width) is not None and width <= encoder.width:
         encoder = encoder.with_options(dimensions=width)

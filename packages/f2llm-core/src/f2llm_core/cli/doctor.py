@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -63,11 +63,8 @@ def doctor(
     server_model: str | None,
     golden: Path | None,
     write_golden: Path | None,
-    revision: str | None,
-    device: str | None,
-    dtype: str,
     *,
-    offline: bool,
+    load: dict[str, Any],
     as_json: bool,
 ) -> None:
     """Try what MODEL must do, on a few texts.
@@ -93,10 +90,7 @@ def doctor(
         model,
         backend="local" if write_golden is not None else None,
         dimensions=None if store is None else store.width,
-        revision=revision,
-        device=device,
-        dtype=dtype,  # type: ignore[arg-type]  # checked there
-        local_files_only=offline,
+        **load,
         base_url=base_url,
         server_model=server_model,
     )

@@ -76,11 +76,8 @@ def embed(
     workers: int | None,
     cpus_per_worker: float | None,
     gpus_per_worker: float | None,
-    revision: str | None,
-    device: str | None,
-    dtype: str,
     *,
-    offline: bool,
+    load: dict[str, Any],
     as_json: bool,
 ) -> None:
     """Embed files into a folder of Parquet files.
@@ -102,11 +99,8 @@ def embed(
         raise click.UsageError(msg)
     encoder = F2LLM(
         model,
-        revision=revision,
-        device=device,
-        dtype=dtype,  # type: ignore[arg-type]  # checked there
+        **load,
         dimensions=dimensions,
-        local_files_only=offline,
     )
     columns: dict[str, Any] = {"id_column": id_field, "text_column": text_field}
     writing: dict[str, Any] = {"vector_dtype": vector_dtype, "show_progress": sys.stderr.isatty()}

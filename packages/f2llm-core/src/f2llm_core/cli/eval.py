@@ -136,11 +136,13 @@ def _systems(options: dict[str, Any]) -> Iterator[System]:
     from f2llm_core.evaluation.systems import f2llm_system, load_system, stock_systems
     from f2llm_core.info import describe
 
-    dtypes = options["dtype"].split(",")
+    load = options["load"]
+    dtypes = load["dtype"].split(",")
     stock: tuple[Path, str] | None = None
     for place, name in enumerate([options["model"], *options["others"]]):
         for dtype in dtypes:
-            with _load(options, name, dtype, options["revision"] if place == 0 else None) as model:
+            own = {"revision": load["revision"] if place == 0 else None, "dtype": dtype}
+            with _load(options, name, load | own) as model:
                 label = None if len(dtypes) == 1 else f"{model.fingerprint.name}, {dtype}"
                 yield f2llm_system(model, label, show_progress=sys.stderr.isatty())
                 if options["stock"] and stock is None:
@@ -152,16 +154,13 @@ def _systems(options: dict[str, Any]) -> Iterator[System]:
         yield from stock_systems(*stock)
 
 
-def _load(options: dict[str, Any], name: str, dtype: str, revision: str | None) -> F2LLM:
+def _load(options: dict[str, Any], name: str, load: dict[str, Any]) -> F2LLM:
     from f2llm_core import F2LLM
 
     return F2LLM(
         name,
-        revision=revision,
         task=options["task"],
         instruction=options["instruction"],
-        device=options["device"],
-        dtype=dtype,  # type: ignore[arg-type]  # checked there
-        local_files_only=options["offline"],
         cache=True if options["cache"] else None,
+        **load,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -59,13 +59,10 @@ def index(
     metadata: tuple[str, ...],
     dimensions: int | None,
     batch_size: int,
-    revision: str | None,
-    device: str | None,
-    dtype: str,
     *,
     remove_missing: bool,
     keep_going: bool,
-    offline: bool,
+    load: dict[str, Any],
     as_json: bool,
 ) -> None:
     """Embed JSON lines into a Chroma collection.
@@ -80,11 +77,8 @@ def index(
 
     encoder = F2LLM(
         model,
-        revision=revision,
-        device=device,
-        dtype=dtype,  # type: ignore[arg-type]  # checked there
+        **load,
         dimensions=dimensions,
-        local_files_only=offline,
     )
     records = (
         record

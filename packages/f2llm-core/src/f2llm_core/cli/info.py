@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,11 +22,8 @@ if TYPE_CHECKING:  # torch comes with these, and --help must not wait for it
 @debug_option
 def info(
     model: str | None,
-    revision: str | None,
-    device: str | None,
-    dtype: str,
     *,
-    offline: bool,
+    load: dict[str, Any],
     as_json: bool,
 ) -> None:
     """Show this machine and the sizes, or MODEL.
@@ -35,12 +32,12 @@ def info(
     it is not on this machine.
     """
     if model is None:
-        if revision is not None or dtype != "auto":
+        if load["revision"] is not None or load["dtype"] != "auto":
             msg = "--revision and --dtype need a MODEL."
             raise click.UsageError(msg)
         from f2llm_core.machine import describe_machine
 
-        found = describe_machine(device)
+        found = describe_machine(load["device"])
         print_json(asdict(found)) if as_json else _print_machine(found)
         return
 
@@ -51,12 +48,9 @@ def info(
     encoder = F2LLM(
         model,
         backend="local",  # whatever server the environment names
-        revision=revision,
-        device=device,
-        dtype=dtype,  # type: ignore[arg-type]  # checked there
-        local_files_only=offline,
+        **load,
     )
-    if not offline and not is_cached(model, revision):
+    if not load["local_files_only"] and not is_cached(model, load["revision"]):
         click.echo(f"{encoder.model} is not on this machine: downloading it.", err=True)
     loaded = describe(encoder)
     print_json(asdict(loaded)) if as_json else _print_model(loaded)

@@ -74,11 +74,8 @@ def search(
     collection: str,
     count: int,
     task: str | None,
-    revision: str | None,
-    device: str | None,
-    dtype: str,
     *,
-    offline: bool,
+    load: dict[str, Any],
     as_json: bool,
 ) -> None:
     """Find what answers a query in a collection.
@@ -94,10 +91,7 @@ def search(
         model,
         dimensions=store.width,
         task=task,
-        revision=revision,
-        device=device,
-        dtype=dtype,  # type: ignore[arg-type]  # checked there
-        local_files_only=offline,
+        **load,
     )
     found = find(store, encoder, asked, count)
     if as_json:

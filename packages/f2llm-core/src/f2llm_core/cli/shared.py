@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
+    from chromadb.api import ClientAPI
     from chromadb.api.models.Collection import Collection
 
     from f2llm_core.stores import VectorStore
@@ -46,8 +48,29 @@ def examples(*lines: str) -> str:
     return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
 
 
-def load_options(command: Command) -> Command:
-    """Add the options that decide which weights are loaded and how, named as `F2LLM` has them."""
+def load_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that decide which weights are loaded and how.
+
+    The command gets them as `load`, keyword arguments of `F2LLM`.
+    """
+
+    @wraps(command)
+    def gathered(
+        *args: Any,  # noqa: ANN401  (the command's own)
+        revision: str | None,
+        device: str | None,
+        dtype: str,
+        offline: bool,
+        **others: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        load = {
+            "revision": revision,
+            "device": device,
+            "dtype": dtype,
+            "local_files_only": offline,
+        }
+        return command(*args, load=load, **others)
+
     for option in reversed(
         [
             click.option("--revision", help="Commit, branch or tag on the hub; sizes are pinned."),
@@ -60,8 +83,8 @@ def load_options(command: Command) -> Command:
             click.option("--offline", is_flag=True, help="Never use the network."),
         ]
     ):
-        command = option(command)
-    return command
+        gathered = option(gathered)
+    return gathered
 
 
 def chroma_options(command: Command) -> Command:
@@ -78,18 +101,10 @@ def open_collection(folder: Path, name: str) -> Collection:
         MissingExtraError: Chroma is not installed.
         StoreError: The folder or the name is of no use.
     """
-    from f2llm_core.errors import MissingExtraError
     from f2llm_core.stores.base import store_errors
 
-    try:
-        import chromadb
-        from chromadb.config import Settings
-    except ImportError as error:
-        feature = "A Chroma collection"
-        raise MissingExtraError(feature, "chroma") from error
     with store_errors(f"{folder}", f"open the collection {name!r}"):
-        client = chromadb.PersistentClient(folder, Settings(anonymized_telemetry=False))
-        return client.get_or_create_collection(
+        return _client(folder).get_or_create_collection(
             name, configuration={"hnsw": {"space": "cosine"}}, embedding_function=None
         )
 
@@ -101,23 +116,27 @@ def open_existing(folder: Path, name: str) -> VectorStore:
         MissingExtraError: Chroma is not installed.
         ConfigurationError: The folder is no Chroma database, or has no such collection.
     """
-    from f2llm_core.errors import ConfigurationError, MissingExtraError
+    from f2llm_core.errors import ConfigurationError
     from f2llm_core.stores import open_store
+
+    if not (folder / "chroma.sqlite3").exists():  # opening it would make it
+        msg = f"{folder} is no Chroma database: it has no chroma.sqlite3."
+        raise ConfigurationError(msg)
+    client = _client(folder)
+    names = sorted(found.name for found in client.list_collections())
+    if name not in names:
+        msg = f"{folder} has no collection {name!r}. It has: {', '.join(names) or 'none'}."
+        raise ConfigurationError(msg)
+    return open_store(client.get_collection(name, embedding_function=None))
+
+
+def _client(folder: Path) -> ClientAPI:
+    from f2llm_core.errors import MissingExtraError
 
     try:
         import chromadb
         from chromadb.config import Settings
-        from chromadb.errors import NotFoundError
     except ImportError as error:
-        feature = "--chroma"
+        feature = "A Chroma collection (--chroma)"
         raise MissingExtraError(feature, "chroma") from error
-    if not (folder / "chroma.sqlite3").exists():  # opening it would make it
-        msg = f"{folder} is no Chroma database: it has no chroma.sqlite3."
-        raise ConfigurationError(msg)
-    client = chromadb.PersistentClient(str(folder), Settings(anonymized_telemetry=False))
-    try:
-        return open_store(client.get_collection(name, embedding_function=None))
-    except NotFoundError:
-        names = sorted(found.name for found in client.list_collections())
-        msg = f"{folder} has no collection {name!r}. It has: {', '.join(names) or 'none'}."
-        raise ConfigurationError(msg) from None
+    return chromadb.PersistentClient(folder, Settings(anonymized_telemetry=False))
