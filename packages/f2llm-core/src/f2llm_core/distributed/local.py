@@ -12,7 +12,7 @@ from f2llm_core.distributed.files import require_arrow
 from f2llm_core.distributed.folder import VectorDType, VectorFolder
 from f2llm_core.distributed.report import EmbedReport
 from f2llm_core.distributed.rows import Columns
-from f2llm_core.distributed.run import Bar, running
+from f2llm_core.distributed.run import progress_bar, running
 from f2llm_core.options import check_choice
 from f2llm_core.stores.guarding import encoder_of
 
@@ -61,9 +61,9 @@ def embed_tables(
     encoder = encoder_of(model)
     folder = VectorFolder(Path(output).absolute(), encoder.fingerprint, vector_dtype)
     columns = Columns(id_column, text_column)
-    with running(folder, begin) as run, Bar(show=show_progress) as bar:
+    with running(folder, begin) as run, progress_bar(show=show_progress) as bar:
         embedder = BlockEmbedder(encoder, folder, run.done, columns)
         for table in tables:
             run.add(embedder.embed(table))
-            bar.advance(table.num_rows)
+            bar.update(table.num_rows)
         return run.report()

@@ -14,7 +14,7 @@ from f2llm_core.distributed.ray_pool import Pool, require_ray
 from f2llm_core.distributed.ray_workers import EmbedJob, IndexJob, read_index_report
 from f2llm_core.distributed.report import BlockReport, EmbedReport
 from f2llm_core.distributed.rows import Columns
-from f2llm_core.distributed.run import Bar, running
+from f2llm_core.distributed.run import progress_bar, running
 from f2llm_core.indexing import IndexReport
 from f2llm_core.options import check_choice, check_positive
 from f2llm_core.stores.guarding import encoder_of
@@ -79,12 +79,12 @@ def embed_dataset(
     encoder = encoder_of(model)
     pool = Pool.fit(encoder, workers, cpus_per_worker, gpus_per_worker)
     folder = VectorFolder(Path(output).absolute(), pool.fingerprint(), vector_dtype)
-    with running(folder, begin) as run, Bar(show=show_progress) as bar:
+    with running(folder, begin) as run, progress_bar(show=show_progress) as bar:
         job = EmbedJob(folder, ray.put(run.done), Columns(id_column, text_column))
         for answer in pool.map(dataset, job, batch_size):
             block = BlockReport.from_json(answer)
             run.add(block)
-            bar.advance(block.rows)
+            bar.update(block.rows)
         return run.report()
 
 
@@ -137,12 +137,12 @@ def index_dataset(
     pool.fingerprint()  # so that what is wrong with the model is said here
     job = IndexJob(open_store, Columns(id_column, text_column), metadata_columns)
     total = IndexReport()
-    with Bar(show=show_progress) as bar:
+    with progress_bar(show=show_progress) as bar:
         for answer in pool.map(dataset, job, batch_size):
             block = read_index_report(answer)
             sums = {f.name: getattr(total, f.name) + getattr(block, f.name) for f in fields(total)}
             total = IndexReport(**sums)
-            bar.advance(block.added + block.changed + block.unchanged + len(block.failed))
+            bar.update(block.added + block.changed + block.unchanged + len(block.failed))
     return replace(total, seconds=time.monotonic() - begin)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
 from typing import Any
 
 from f2llm_core.distributed.block import OTHER_TEXT
@@ -17,32 +16,11 @@ from f2llm_core.indexing.run import Failure
 _NAMED_IN_WARNING = 5
 
 
-class Bar:
-    """A progress bar on standard error, or none."""
+def progress_bar(*, show: bool) -> Any:  # noqa: ANN401  (tqdm has no types)
+    """Return a bar on standard error that counts rows, or nothing if it is not to be shown."""
+    from tqdm.auto import tqdm
 
-    def __init__(self, *, show: bool) -> None:
-        self._bar: Any = None
-        if show:
-            from tqdm.auto import tqdm
-
-            self._bar = tqdm(desc="Embedding", unit="row")
-
-    def advance(self, rows: int) -> None:
-        """Count rows that are done with."""
-        if self._bar is not None:
-            self._bar.update(rows)
-
-    def __enter__(self) -> Bar:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._bar is not None:
-            self._bar.close()
+    return tqdm(desc="Embedding", unit="row", disable=not show)
 
 
 class Run:
