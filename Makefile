@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install demo evaluate test faults kills ray e2e packages docs check format constraints peers bench bench-llama-cpp clean
+.PHONY: help install demo evaluate cookbook test faults kills ray e2e packages docs check format constraints peers bench bench-llama-cpp clean
 
 PYTHON ?= python3
 run := .venv/bin/
@@ -23,6 +23,9 @@ demo: install ## Multilingual RAG over Chroma: index the shipped corpus, ask in 
 
 evaluate: install ## Evaluate the demo model on held-out text: the example's figures, and its report.html
 	$(run)python examples/evaluation/evaluate.py
+
+cookbook: install ## Run the notebooks of examples/cookbook anew, with their outputs and pictures
+	$(run)python examples/cookbook/run.py
 
 test: install ## Run the test suite
 	$(run)python -m pytest

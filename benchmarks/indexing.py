@@ -54,8 +54,8 @@ class Settings:
         queries: Queries to search with.
     """
 
-    documents: int = 512
-    rounds: int = 5
+    documents: int = 256
+    rounds: int = 3
     passages: int = 20_000
     queries: int = 1000
 

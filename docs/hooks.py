@@ -27,6 +27,7 @@ SHOWN = (
     "benchmarks/*.md",
     "benchmarks/*.png",
     "examples/**/README.md",
+    "examples/cookbook/pictures/*.png",
     "models/*/README.md",
     "packages/*/README.md",
 )

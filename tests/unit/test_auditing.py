@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
 
 from f2llm_core import F2LLM, TASKS, ConfigurationError, truncate
+from f2llm_core.audit_variants import Workshop
 from f2llm_core.auditing import audit
 from f2llm_core.instructions import format_prompt
 from f2llm_core.testing import tiny_checkpoint
@@ -123,6 +125,18 @@ class TestWronglyBuilt:
         store = collection(reference.encode(list(texts())))
         assert kinds(store, model) == ["truncated"]
         assert f"cut at {tokens} tokens" in str(audit(store, model))
+        assert "lost" not in str(audit(store, model))
+
+    def test_cut_with_the_eos(self, model):
+        """A plain slice of the ids: short texts are right."""
+        workshop = Workshop(model)
+        variant = replace(workshop.right, max_length=64, eos_cut=True)
+        store = collection(truncate(workshop.rows(list(texts()), variant)))
+        # A text that is hardly longer may have lost nothing else.
+        assert set(kinds(store, model)) <= {"truncated", "without EOS"}
+        assert "18 of 24 vectors are of texts cut at 64 tokens, which lost their EOS" in str(
+            audit(store, model)
+        )
 
     def test_not_normalised(self, model, reference):
         wrong = SentenceTransformer(modules=[reference[0], reference[1]])

@@ -118,7 +118,14 @@ def test_a_cut_is_told_with_its_length(checkpoint, workshop, golden):
     for limit in (256, 1024):
         with made(variant(workshop, max_length=limit)) as server:
             report = doctor(F2LLM(checkpoint, base_url=server.url), golden=golden)
-        assert f"cut at {limit} tokens" in failures(report)["truncated"].found
+        assert failures(report)["truncated"].found.endswith(f"cut at {limit} tokens")
+
+
+def test_a_cut_that_takes_the_eos_is_told(checkpoint, workshop, golden):
+    """As llama.cpp's binding cuts at its batch."""
+    with made(variant(workshop, max_length=512, eos_cut=True)) as server:
+        report = doctor(F2LLM(checkpoint, base_url=server.url), golden=golden)
+    assert failures(report)["truncated"].found.endswith("cut at 512 tokens, which lost their EOS")
 
 
 @pytest.mark.parametrize("how", ["right", "in 8 bits"])

@@ -50,6 +50,7 @@ class Variant:
         eos: Whether the EOS was put at the end.
         pooling: Of the last token, or the mean over all.
         max_length: Tokens that were kept, EOS included.
+        eos_cut: Whether longer texts lost their EOS, too, as where it was put before they were cut.
     """
 
     prompt: str
@@ -57,6 +58,7 @@ class Variant:
     eos: bool = True
     pooling: Literal["last", "mean"] = "last"
     max_length: int = 8192
+    eos_cut: bool = False
 
 
 class Workshop:
@@ -84,9 +86,10 @@ class Workshop:
             documents = [text.strip() for text in documents]
         tokenizer = self._backend.checkpoint.tokenizer
         whole = tokenizer.encode([variant.prompt + text for text in documents])
-        if variant.eos:
+        if variant.eos and not variant.eos_cut:
             return [tokenizer.finish(ids, variant.max_length) for ids in whole]
-        return [tuple(ids[: variant.max_length]) for ids in whole]
+        end = [tokenizer.eos_id] if variant.eos else []
+        return [tuple([*ids, *end][: variant.max_length]) for ids in whole]
 
     def rows(self, documents: Sequence[str], variant: Variant) -> Vectors:
         """Return what a variant makes of documents.
@@ -133,9 +136,9 @@ class Workshop:
             for prompt, text, eos in product(fronts, texts, (True, False))
         ]
         cut = [
-            replace(one, max_length=limit)
+            replace(one, max_length=limit, eos_cut=eos_cut)
             for limit in _LIMITS
-            for one in mixed
+            for one, eos_cut in product(mixed, (False, True))
             if limit < right.max_length and one.text != "stripped" and one.prompt == right.prompt
         ]
         mean = [replace(one, pooling="mean") for one in mixed if one.text != "stripped" and one.eos]
@@ -185,7 +188,8 @@ def differences(found: Variant, right: Variant, query_prompt: str) -> list[tuple
     if found.pooling == "mean":
         said.append(("mean-pooled", "are the mean over all tokens, not the last token's"))
     if found.max_length != right.max_length:
-        said.append(("truncated", f"are of texts cut at {found.max_length} tokens"))
+        lost = ", which lost their EOS" if found.eos_cut else ""
+        said.append(("truncated", f"are of texts cut at {found.max_length} tokens{lost}"))
     if found.prompt == right.prompt:
         return said
     before = f"have {found.prompt!r} before the text"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +142,11 @@ def _wrong(right: Variant, query_prompt: str) -> list[Variant]:
         replace(right, prompt=query_prompt),
         replace(right, text="newlines"),
         replace(right, text="stripped"),
-        *(replace(right, max_length=limit) for limit in _LIMITS if limit < right.max_length),
+        *(
+            replace(right, max_length=limit, eos_cut=eos_cut)
+            for limit, eos_cut in product(_LIMITS, (False, True))
+            if limit < right.max_length
+        ),
     ]
 
 

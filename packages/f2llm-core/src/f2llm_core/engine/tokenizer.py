@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tokenizers import Tokenizer as HFTokenizer
+from tokenizers.normalizers import NFC
 
 from f2llm_core.engine.config import Qwen3Config, read_json
 from f2llm_core.engine.contract import read_prompts
@@ -72,6 +73,14 @@ class Tokenizer:
             for chunk in chunks
             for encoding in self._tokenizer.encode_batch_fast(list(chunk), add_special_tokens=False)
         ]
+
+    def composed(self, prompt: str) -> str:
+        """Return a prompt in the Unicode form in which the tokenizer reads it: the same ids."""
+        normalizer = self._tokenizer.normalizer
+        if not isinstance(normalizer, NFC):  # another may not be one to apply twice
+            return prompt
+        composed: str = normalizer.normalize_str(prompt)
+        return composed
 
     def head(self, prompt: str, tokens: int) -> str:
         """Return the beginning of a prompt that is as long as it can be in so many tokens."""

@@ -122,6 +122,7 @@ class EndpointBackend:
             observer.tokenized([0] * len(prompts))
             return list(prompts)
         tokenizer.prefix_ids(prefix, max_length)
+        prompts = [tokenizer.composed(prompt) for prompt in prompts]  # llama.cpp does not
         lengths = [len(ids) + 1 for ids in tokenizer.encode(prompts)]
         observer.tokenized(lengths)
         return [
