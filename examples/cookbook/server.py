@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -19,7 +20,10 @@ import torch
 from tokenizers import Tokenizer
 from transformers import AutoModel
 
-POOLING = {"last": lambda states: states[-1], "mean": lambda states: states.mean(dim=0)}
+POOLING: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "last": lambda states: states[-1],
+    "mean": lambda states: states.mean(dim=0),
+}
 
 
 class Model:
