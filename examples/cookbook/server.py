@@ -1,10 +1,11 @@
 """A small server of embeddings with OpenAI's `/v1/embeddings`, and usual mistakes in starting one.
 
-    python examples/cookbook/server.py models/f2llm-demo [--no-eos] [--pooling mean]
+    python examples/cookbook/server.py models/f2llm-demo right no-eos mean-pooling
 
-For the notebook `06_local_and_remote.ipynb`. transformers runs the model, one text at a time, so
-nothing of f2llm is on this side. It takes any free port of this machine and prints its address
-when it is ready. For servers to be used in earnest see `docs/servers.md`.
+serves the model in each of these ways at an address of its own, on free ports of this machine, and
+prints the addresses when it is ready. It is for the notebook `06_local_and_remote.ipynb`; for
+servers to be used in earnest see `docs/servers.md`. transformers runs the model, one text at a
+time, so nothing of f2llm is on this side.
 """
 
 from __future__ import annotations
@@ -13,42 +14,39 @@ import argparse
 import json
 import threading
 from collections.abc import Callable
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
 from transformers import AutoModel
 
-POOLING: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    "last": lambda states: states[-1],
-    "mean": lambda states: states.mean(dim=0),
-}
+WAYS = ("right", "no-eos", "mean-pooling")
 
 
 class Model:
-    """Makes vectors of whole texts; prompts are the client's part."""
+    """Makes vectors of whole texts, rightly or not; prompts are the client's part."""
 
-    def __init__(self, folder: Path, pooling: str, *, eos: bool) -> None:
-        """Load a checkpoint in float32.
-
-        Args:
-            folder: Where it is.
-            pooling: Of `POOLING`.
-            eos: Whether the tokenizer ends each text with the EOS, as the models were trained.
-        """
+    def __init__(self, folder: Path) -> None:
+        """Load a checkpoint in float32."""
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._network = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
-        self._pool = POOLING[pooling]
-        self._eos = eos
         self._one_at_a_time = threading.Lock()
 
-    def embed(self, text: str) -> list[float]:
-        """Return the vector of a text, at full width."""
-        ids = self._tokenizer.encode(text, add_special_tokens=self._eos).ids
+    def embed(self, way: str, text: str) -> list[float]:
+        """Return the vector of a text, at full width and not normalised.
+
+        Args:
+            way: Of `WAYS`. The models were trained with an EOS at the end of each text and take
+                the last token's state, which is then the EOS's.
+            text: With whatever prompt it needs.
+        """
+        ids = self._tokenizer.encode(text, add_special_tokens=way != "no-eos").ids
         with self._one_at_a_time, torch.inference_mode():
             states = self._network(torch.tensor([ids])).last_hidden_state[0]
-        row: list[float] = self._pool(states).tolist()
+        row: list[float] = (states.mean(dim=0) if way == "mean-pooling" else states[-1]).tolist()
         return row
 
 
@@ -56,7 +54,11 @@ class Handler(BaseHTTPRequestHandler):
     """Answers `POST /v1/embeddings` with a vector for each text."""
 
     protocol_version = "HTTP/1.1"
-    model: Model
+
+    def __init__(self, embed: Callable[[str], list[float]], *connection: Any) -> None:  # noqa: ANN401
+        """Answer what comes from a connection."""
+        self._embed = embed
+        super().__init__(*connection)
 
     def do_POST(self) -> None:
         """Embed the texts of the request."""
@@ -66,7 +68,7 @@ class Handler(BaseHTTPRequestHandler):
             return
         texts = [asked["input"]] if isinstance(asked["input"], str) else asked["input"]
         rows = [
-            {"object": "embedding", "index": index, "embedding": self.model.embed(text)}
+            {"object": "embedding", "index": index, "embedding": self._embed(text)}
             for index, text in enumerate(texts)
         ]
         self._say(200, {"object": "list", "model": asked["model"], "data": rows})
@@ -91,13 +93,14 @@ def main() -> None:
     """Serve until the process is ended."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", type=Path, help="a checkpoint")
-    parser.add_argument("--no-eos", action="store_true", help="a mistake: texts without the EOS")
-    parser.add_argument("--pooling", choices=POOLING, default="last", help="mean is a mistake")
+    parser.add_argument("ways", nargs="+", choices=WAYS, help="each gets an address")
     given = parser.parse_args()
-    Handler.model = Model(given.folder, given.pooling, eos=not given.no_eos)
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    model = Model(given.folder)
+    for way in given.ways:
+        handler = partial(Handler, partial(model.embed, way))
+        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        threading.Thread(target=server.serve_forever).start()
         print(f"http://127.0.0.1:{server.server_address[1]}", flush=True)
-        server.serve_forever()
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def shown(cell):
 def telling(notebook):
     """The text of the last cell that has any besides a picture's name."""
     told = [shown(cell) for cell in notebook.cells if cell.cell_type == "code"]
-    return next(text for text in reversed(told) if text and not text.startswith("<Figure"))
+    return next((t for t in reversed(told) if t and not t.startswith("<Figure")), "")
 
 
 def same(one, other):
