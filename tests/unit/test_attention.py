@@ -97,6 +97,14 @@ def test_equals_the_definition(kind, lengths, prefixes, layer):
     torch.testing.assert_close(only_last, expected[last], atol=1e-5, rtol=1e-5)
 
 
+def test_tokens_that_only_fill_a_block_up_are_nobodys_business():
+    query, key, value = tokens(9, H, 1), tokens(9, K, 2), tokens(9, K, 3)
+    whole = runs([4, 2], [None, None]).causal(query, key, value, 0)
+    alone = runs([4, 2], [None, None]).causal(query[:6], key[:6], value[:6], 0)
+    assert whole.shape == (9, H * D)
+    assert torch.equal(whole[:6], alone)
+
+
 def test_the_processor_goes_by_runs():
     assert choose_attention(CPU, torch.bfloat16) is RunAttention
 

@@ -44,13 +44,13 @@ class Attention(Protocol):
         """Attend from every token to itself and those before it in its sequence.
 
         Args:
-            query: `(T, H, D)`.
+            query: `(T, H, D)`; tokens after the last sequence only fill the block up.
             key: `(T, K, D)`; each key/value head serves H / K query heads.
             value: `(T, K, D)`.
             layer: Index of the layer, for what prefixes left behind there.
 
         Returns:
-            `(T, H * D)` in the dtype of `query`.
+            `(T, H * D)` in the dtype of `query`; anything for tokens that only fill up.
         """
 
     def last(self, query: Tensor, key: Tensor, value: Tensor, layer: int) -> Tensor:
@@ -106,6 +106,7 @@ class RunAttention:
                 )
             )
             first, token = first + count, token + count * length
+        self._tokens = token
 
     def causal(self, query: Tensor, key: Tensor, value: Tensor, layer: int) -> Tensor:
         parts = []
@@ -113,6 +114,8 @@ class RunAttention:
             q = query[run.tokens].view(-1, run.length, *query.shape[1:])
             k, v = _with_prefix(run, key, value, layer)
             parts.append(_attend(q, k, v, run).flatten(0, 1))
+        if len(query) > self._tokens:
+            parts.append(query[self._tokens :])
         return (parts[0] if len(parts) == 1 else torch.cat(parts)).flatten(1)
 
     def last(self, query: Tensor, key: Tensor, value: Tensor, layer: int) -> Tensor:

@@ -85,7 +85,6 @@ class _Block:
     rotary: Tensor  # (T, 1, D / 2) complex64, how far each pair of dimensions is turned
     last: Tensor  # (N,) int64, the last token of each sequence
     attention: Attention
-    count: int  # of the sequences that are asked for; the one after them only fills the block up
 
 
 class Qwen3Encoder:
@@ -185,7 +184,7 @@ class Qwen3Encoder:
         for index, layer in enumerate(self._layers):
             for number, block in enumerate(blocks):
                 blocks[number] = self._run(index, layer, block)
-        hidden = torch.cat([block.hidden[: block.count] for block in blocks])
+        hidden = torch.cat([block.hidden for block in blocks])
         rows = _rms_norm(hidden, self._final_norm, self._norm_floor)
         result: Vectors = rows.cpu().numpy()
         return result
@@ -207,13 +206,13 @@ class Qwen3Encoder:
         return Prefix(tuple(ids), tuple(kept))
 
     def _block(self, given: list[tuple[Sequence[int], Prefix | None]]) -> _Block:
-        count = len(given)
-        if missing := -sum(len(sequence) for sequence, _ in given) % self._fill_tokens:
-            given = [*given, ([0] * missing, None)]
         lengths = [len(sequence) for sequence, _ in given]
         prefixes = [prefix for _, prefix in given]
         before = [len(prefix) if prefix else 0 for prefix in prefixes]
-        ids = np.concatenate([np.asarray(sequence, dtype=np.int64) for sequence, _ in given])
+        missing = -sum(lengths) % self._fill_tokens
+        filler = np.zeros(missing, dtype=np.int64)  # any token: nobody attends to it or reads it
+        parts = [np.asarray(sequence, dtype=np.int64) for sequence, _ in given]
+        ids = np.concatenate([*parts, filler])
         if ids.max() >= self.config.vocab_size:
             msg = (
                 f"The tokenizer gave token {ids.max()}, but the model's table has "
@@ -222,10 +221,9 @@ class Qwen3Encoder:
             raise ModelLoadError(msg)
         return _Block(
             self._table(torch.from_numpy(ids).to(self.device)),
-            self._rotary(lengths, before),
+            self._rotary([*lengths, missing], [*before, 0]),
             torch.tensor(np.cumsum(lengths) - 1, device=self.device),
             self.attention(lengths, prefixes, self.device, self.dtype),
-            count,
         )
 
     def _run(self, index: int, layer: _Layer, block: _Block) -> _Block:
