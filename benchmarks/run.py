@@ -77,6 +77,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "load_average": [before, load_average()],
         "minutes": round((time.perf_counter() - start) / 60, 1),
         "model": title,
+        "shape": None if arguments.model else arguments.shape,
         "model_flops": _flops_per_token(config, sum(tokens), sum(flops)),
         "settings": asdict(settings),
         "workload": _describe(workload),
