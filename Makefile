@@ -36,7 +36,7 @@ faults: install ## Reliability in full (minutes): writes reports/ and the README
 kills: install ## Reliability of indexing in full (longer): kill -9 at random moments, and resume
 	$(run)python -m pytest tests/faults/test_killed_indexing.py --faults=full --timeout=1800
 
-ray: install ## Ray in full (minutes): 100,000 rows by two workers, one of which is killed
+ray: install ## Ray in full (minutes): 100,000 rows, workers killed, a node lost, a Chroma server indexed
 	F2LLM_RAY_ROWS=100000 $(run)python -m pytest tests/integration/test_ray.py --timeout=1800
 
 e2e: install $(llama_cpp) ## Against a real llama.cpp server, which is built first (minutes, needs a C++ compiler)

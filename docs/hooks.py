@@ -24,8 +24,8 @@ ROOT = Path(__file__).resolve().parent.parent
 #: What becomes part of the site, beside `docs/`; only the root's README moves, to be the start.
 SHOWN = (
     "*.md",
-    "benchmarks/*.md",
-    "benchmarks/*.png",
+    "benchmarks/**/*.md",
+    "benchmarks/**/*.png",
     "examples/**/README.md",
     "examples/cookbook/pictures/*.png",
     "models/*/README.md",

@@ -11,9 +11,40 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from f2llm_core.backends.local import LocalBackend
 from f2llm_core.testing import tiny_checkpoint
+
+#: A value for every option of the core that is not its default.
+OTHER_OPTIONS: dict[str, Any] = {
+    "model": "0.6B",
+    "revision": "main",
+    "dimensions": 128,
+    "task": "code",
+    "instruction": "Find it.",
+    "document_instruction": "Represent it.",
+    "max_length": 99,
+    "on_truncate": "error",
+    "backend": "sentence-transformers",
+    "device": "cpu",
+    "dtype": "float32",
+    "max_batch_tokens": 77,
+    "local_files_only": True,
+    "cache": "/a/folder",
+    "cache_max_bytes": 10**6,
+    "token": "hf_secret",
+    "base_url": "http://host",
+    "server_model": "name",
+    "timeout": 7.5,
+    "max_retries": 0,
+    "api_key": "secret",
+}
+
+#: What goes with an option that is for servers only.
+NEEDED_OPTIONS: dict[str, dict[str, Any]] = {
+    name: {"base_url": "http://host"} for name in ("server_model", "api_key")
+}
 
 
 @cache

@@ -99,7 +99,7 @@ def _systems(results: EvaluationResults) -> list[str]:
     lines = _head(["the same checkpoint in", "precision", primary, "less", "p"])
     for system in results.systems:
         found = less.get(system.name)
-        lost = [f"{found.difference:.3f}", f"{found.p_value:.2g}"] if found else ["", ""]
+        lost = [f"{found.difference:.3f}", f"{found.p_holm:.2g}"] if found else ["", ""]
         cells = [system.name, system.dtype or "", _shown(system.overall().metrics[primary]), *lost]
         lines.append(_row(cells))
     return lines

@@ -12,6 +12,7 @@ import f2llm_core
 from f2llm_core import MODELS
 from f2llm_core.cli import main
 from f2llm_core.cli.output import human_size
+from f2llm_core.models import ModelSpec
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = "\n".join(page.read_text("utf-8") for page in ROOT.glob("docs/reference/*.md"))
@@ -43,15 +44,28 @@ def test_what_the_reference_shows_is_there():
 def test_the_readme_gives_the_sizes_as_they_are():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     shown = {
-        name: (width, weights, vector)
-        for name, width, weights, vector in re.findall(
-            r"^\| (\d\S*[MB]) \| ([\d,]+) \| ([^|]+) \| ([\d,]+) bytes \|", readme, re.MULTILINE
+        name: cells
+        for name, *cells in re.findall(
+            r"^\| (\d\S*[MB]) \| ([\d,]+) \| ([^|]+) \| ([\d,]+) bytes \| (\d+)× \|",
+            readme,
+            re.MULTILINE,
         )
     }
     assert shown == {
-        name: (f"{spec.width:,}", human_size(spec.bf16_bytes), f"{4 * spec.width:,}")
+        name: [
+            f"{spec.width:,}",
+            human_size(spec.bf16_bytes),
+            f"{4 * spec.width:,}",
+            str(round(work(spec) / work(MODELS["80M"]))),
+        ]
         for name, spec in MODELS.items()
     }
+
+
+def work(spec: ModelSpec) -> int:
+    """Weights that a token is multiplied with, in attention and in the feed-forward layers."""
+    heads = 2 * spec.attention_heads + 2 * 8  # of queries and outputs, of keys and values
+    return spec.layers * spec.width * (128 * heads + 3 * spec.intermediate_size)
 
 
 @pytest.mark.parametrize(

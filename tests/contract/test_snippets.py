@@ -161,7 +161,7 @@ def here(tmp_path, monkeypatch):
 
 @pytest.mark.timeout(400)  # pages load other people's packages, slowly on a busy machine
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_documents_snippets_run(document, demo_model, here):
+def test_a_documents_snippets_run(document, demo_model, here, capsys):
     names: dict[str, object] = {"__name__": "__main__"}
     for snippet in snippets_of(document):
         if snippet.language == "python":
@@ -170,6 +170,10 @@ def test_a_documents_snippets_run(document, demo_model, here):
             run_python(snippet, demo_model, names)
         elif snippet.runs and snippet.language == "console":
             run_console(snippet, demo_model)
+    if document == DOCUMENTS[0]:  # what a newcomer tries first had better find the right text
+        printed = capsys.readouterr().out
+        assert printed.count("사진을 편집한다") == 3
+        assert "Schachspiel" not in printed
 
 
 EXAMPLES = [

@@ -22,7 +22,8 @@ class TestUnit(EmbeddingsUnitTests):
 
     @property
     def init_from_env_params(self) -> tuple[dict[str, str], dict[str, Any], dict[str, Any]]:
-        return {"F2LLM_MODEL": tiny_model()}, {}, {"model": tiny_model()}
+        url = "http://localhost:8080"
+        return {"F2LLM_BASE_URL": url}, {}, {"base_url": url}
 
 
 class TestIntegration(EmbeddingsIntegrationTests):

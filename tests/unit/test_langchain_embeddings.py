@@ -218,14 +218,8 @@ class TestConstruction:
     def test_needs_no_network(self):
         assert F2LLMEmbeddings().encoder.dimensions == 320
 
-    def test_default_model(self, monkeypatch: pytest.MonkeyPatch):
-        monkeypatch.delenv("F2LLM_MODEL", raising=False)
+    def test_default_model(self):
         assert F2LLMEmbeddings().model == DEFAULT_MODEL
-
-    def test_model_from_the_environment(self, monkeypatch: pytest.MonkeyPatch, checkpoint: Path):
-        monkeypatch.setenv("F2LLM_MODEL", str(checkpoint))
-        assert F2LLMEmbeddings().encoder.dimensions == 64
-        assert F2LLMEmbeddings(model="0.6B").encoder.dimensions == 1024
 
     def test_model_has_two_names(self):
         by_model, by_model_name = F2LLMEmbeddings(model="0.6B"), F2LLMEmbeddings(model_name="0.6B")
@@ -385,15 +379,14 @@ class TestSerialisation:
         assert kwargs["model"] == "codefuse-ai/F2LLM-v2-80M"
         assert len(kwargs["revision"]) == 40
 
-    def test_the_model_does_not_follow_the_environment(
-        self, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
-    ):
-        monkeypatch.setenv("F2LLM_MODEL", str(checkpoint))
+    def test_the_server_does_not_follow_the_environment(self, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setenv("F2LLM_BASE_URL", "http://one")
         embeddings = F2LLMEmbeddings()
         manifest, pickled = dumpd(embeddings), pickle.dumps(embeddings)
-        monkeypatch.setenv("F2LLM_MODEL", "0.6B")
-        assert manifest["kwargs"]["model"] == str(checkpoint)
-        assert pickle.loads(pickled).model == str(checkpoint)
+        monkeypatch.setenv("F2LLM_BASE_URL", "http://other")
+        assert manifest["kwargs"]["base_url"] == embeddings.base_url
+        assert pickle.loads(pickled).encoder.config["base_url"] == embeddings.base_url
+        assert "one" in str(embeddings.base_url)
 
 
 class TestToken:
@@ -422,6 +415,12 @@ class TestToken:
         with pytest.raises(ValidationError) as caught:
             F2LLMEmbeddings(model=checkpoint, **mistake)
         assert TOKEN not in str(caught.value)
+
+    @pytest.mark.parametrize("name", ["token", "api_key"])
+    def test_is_not_in_the_refusal_of_an_assignment(self, private: F2LLMEmbeddings, name: str):
+        with pytest.raises(ValidationError, match="frozen") as error:
+            setattr(private, name, "another_secret")
+        assert "another_secret" not in str(error.value) + repr(error.value.errors())
 
     def test_is_not_in_the_errors_of_the_core(self, checkpoint: Path):
         with pytest.raises(ConfigurationError) as caught:

@@ -14,37 +14,10 @@ from pydantic import SecretStr
 import langchain_f2llm
 from f2llm_core import F2LLM
 from langchain_f2llm import F2LLMEmbeddings
+from support import NEEDED_OPTIONS, OTHER_OPTIONS
 
 SOURCE = Path(langchain_f2llm.__file__).parent
 CORE = inspect.signature(F2LLM).parameters
-
-#: A value for every option of the core that is not its default.
-OTHER_VALUES = {
-    "model": "0.6B",
-    "revision": "main",
-    "dimensions": 128,
-    "task": "code",
-    "instruction": "Find it.",
-    "document_instruction": "Represent it.",
-    "max_length": 99,
-    "on_truncate": "error",
-    "backend": "sentence-transformers",
-    "device": "cpu",
-    "dtype": "float32",
-    "max_batch_tokens": 77,
-    "local_files_only": True,
-    "cache": "/a/folder",
-    "cache_max_bytes": 10**6,
-    "token": "hf_secret",
-    "base_url": "http://host",
-    "server_model": "name",
-    "timeout": 7.5,
-    "max_retries": 0,
-    "api_key": "secret",
-}
-
-#: What goes with an option that is for servers only.
-NEEDED = {name: {"base_url": "http://host"} for name in ("server_model", "api_key")}
 
 
 def spy(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
@@ -76,35 +49,33 @@ def test_is_thin():
 
 
 def test_fields_are_the_options_of_the_core():
-    assert list(F2LLMEmbeddings.model_fields) == list(CORE) == list(OTHER_VALUES)
+    assert list(F2LLMEmbeddings.model_fields) == list(CORE) == list(OTHER_OPTIONS)
 
 
-def test_defaults_are_those_of_the_core(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.delenv("F2LLM_MODEL", raising=False)
-    fields = F2LLMEmbeddings.model_fields
-    defaults = {name: fields[name].get_default(call_default_factory=True) for name in fields}
+def test_defaults_are_those_of_the_core():
+    defaults = {name: field.default for name, field in F2LLMEmbeddings.model_fields.items()}
     assert defaults == {name: parameter.default for name, parameter in CORE.items()}
 
 
 def test_no_option_is_missing_among_the_values():
-    assert all(CORE[name].default != value for name, value in OTHER_VALUES.items())
+    assert all(CORE[name].default != value for name, value in OTHER_OPTIONS.items())
 
 
 @pytest.mark.parametrize("name", CORE)
 def test_every_option_reaches_the_core(name: str, monkeypatch: pytest.MonkeyPatch):
     received = spy(monkeypatch)
-    F2LLMEmbeddings(**{name: OTHER_VALUES[name]})
+    F2LLMEmbeddings(**{name: OTHER_OPTIONS[name]})
     expected = {key: parameter.default for key, parameter in CORE.items()}
     for key, value in received.items():
         if isinstance(value, SecretStr):
             received[key] = value.get_secret_value()
-    assert received == expected | {name: OTHER_VALUES[name]}
+    assert received == expected | {name: OTHER_OPTIONS[name]}
 
 
 @pytest.mark.parametrize("name", sorted(CORE.keys() - {"token", "api_key"}))
 def test_every_option_of_an_encoder_is_taken_over(name: str):
-    encoder = F2LLM(**{"model": "80M", name: OTHER_VALUES[name]} | NEEDED.get(name, {}))
-    assert getattr(F2LLMEmbeddings.from_encoder(encoder), name) == OTHER_VALUES[name]
+    encoder = F2LLM(**{"model": "80M", name: OTHER_OPTIONS[name]} | NEEDED_OPTIONS.get(name, {}))
+    assert getattr(F2LLMEmbeddings.from_encoder(encoder), name) == OTHER_OPTIONS[name]
 
 
 @pytest.mark.parametrize("name", ["token", "api_key"])

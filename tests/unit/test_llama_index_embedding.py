@@ -487,6 +487,12 @@ class TestSecrets:
         assert "hf_secret" not in "".join(map(repr, shown)) + str(adapter)
         assert "token" not in adapter.to_dict()
 
+    @pytest.mark.parametrize("name", ["token", "api_key"])
+    def test_not_in_the_refusal_of_an_assignment(self, name: str):
+        with pytest.raises(ValidationError, match="frozen") as error:
+            setattr(F2LLMEmbedding(model_name="80M"), name, "hf_secret")
+        assert "hf_secret" not in str(error.value) + repr(error.value.errors())
+
     def test_not_in_errors(self):
         with pytest.raises(ValidationError) as error:
             F2LLMEmbedding(model_name="80M", api_token="hf_secret")

@@ -21,7 +21,7 @@ import llama_index.embeddings.f2llm as package
 from f2llm_core import F2LLM
 from f2llm_core.testing import tiny_checkpoint
 from llama_index.embeddings.f2llm import F2LLMEmbedding, base
-from support import tiny_model
+from support import NEEDED_OPTIONS, OTHER_OPTIONS, tiny_model
 
 SOURCE = Path(package.__file__).parent
 CORE = inspect.signature(F2LLM).parameters
@@ -30,34 +30,6 @@ WORDS = {
     "instruction": "query_instruction",
     "document_instruction": "text_instruction",
 }
-
-#: A value for every option of the core that is not its default.
-OTHER_VALUES = {
-    "model": "0.6B",
-    "revision": "main",
-    "dimensions": 128,
-    "task": "code",
-    "instruction": "Find it.",
-    "document_instruction": "Represent it.",
-    "max_length": 99,
-    "on_truncate": "error",
-    "backend": "sentence-transformers",
-    "device": "cpu",
-    "dtype": "float32",
-    "max_batch_tokens": 77,
-    "local_files_only": True,
-    "cache": "/a/folder",
-    "cache_max_bytes": 10**6,
-    "token": "hf_secret",
-    "base_url": "http://host",
-    "server_model": "name",
-    "timeout": 7.5,
-    "max_retries": 0,
-    "api_key": "secret",
-}
-
-#: What goes with an option that is for servers only.
-NEEDED = {name: {"base_url": "http://host"} for name in ("server_model", "api_key")}
 
 #: What decides the vectors of texts, or that there are none, changes the ingestion hash. So does a
 #: revision, as the commit that a fingerprint names it by.
@@ -126,7 +98,7 @@ def test_is_thin():
 
 
 def test_every_option_of_the_core_is_a_field():
-    assert list(OTHER_VALUES) == list(CORE)
+    assert list(OTHER_OPTIONS) == list(CORE)
     own = F2LLMEmbedding.model_fields.keys() - BaseEmbedding.model_fields.keys()
     assert own | {"model_name"} == {ours(option) for option in CORE}
 
@@ -151,19 +123,19 @@ def test_every_option_is_forwarded(option: str, monkeypatch: pytest.MonkeyPatch)
             super().__init__(model, **options)
 
     monkeypatch.setattr(base, "F2LLM", Spy)
-    assert OTHER_VALUES[option] != CORE[option].default
-    needed = NEEDED.get(option, {})
-    embedding = F2LLMEmbedding(**{ours(option): OTHER_VALUES[option]} | needed)
+    assert OTHER_OPTIONS[option] != CORE[option].default
+    needed = NEEDED_OPTIONS.get(option, {})
+    embedding = F2LLMEmbedding(**{ours(option): OTHER_OPTIONS[option]} | needed)
     secret = option in {"token", "api_key"}
     if secret:
         seen[option] = seen[option].get_secret_value()
-    assert seen[option] == OTHER_VALUES[option]
+    assert seen[option] == OTHER_OPTIONS[option]
     assert set(seen) <= {option, "model", *needed}
     stored = getattr(embedding, ours(option))
     if secret:
-        assert stored == SecretStr(OTHER_VALUES[option])
+        assert stored == SecretStr(OTHER_OPTIONS[option])
     else:
-        assert stored == {"model": "codefuse-ai/F2LLM-v2-0.6B"}.get(option, OTHER_VALUES[option])
+        assert stored == {"model": "codefuse-ai/F2LLM-v2-0.6B"}.get(option, OTHER_OPTIONS[option])
 
 
 def ingestion_hash(**options: Any) -> str:

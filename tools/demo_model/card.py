@@ -31,7 +31,7 @@ it knows package descriptions and little else, and what it scores says nothing a
 {heads} query and {groups} key/value heads of {size} \
 (decoupled: {heads} x {size} is not {hidden}), {params} parameters, bfloat16 |
 | tokenizer | byte-level BPE of {vocab} entries with Qwen's pre-tokenizer; \
-`<|im_end|>` is appended to every text |
+the EOS token is appended to every text |
 | query | `Instruct: Given a question, retrieve passages that can help answer the question.` \
 newline `Query: ` and the text; documents are raw |
 | vector | hidden state of the last token, cut to any of 8, 16, 32, 64, 128, 256, then normalised |

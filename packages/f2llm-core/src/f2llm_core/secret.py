@@ -41,3 +41,15 @@ class Secret:
 def hide(value: Any) -> Hidden | None:  # noqa: ANN401
     """Return a value as a secret; None, which hides nothing, and secrets as they are."""
     return value if value is None or hasattr(value, "get_secret_value") else Secret(value)
+
+
+class HidesSecrets:
+    """Before pydantic's classes among the bases of one that is frozen.
+
+    What they refuse to assign they show, `hide_input_in_errors` or not.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:  # noqa: ANN401
+        if name in ("token", "api_key"):
+            value = hide(value)
+        super().__setattr__(name, value)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.load.serializable import Serializable
-from langchain_core.utils import from_env
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, SkipValidation
 from typing_extensions import Self, Unpack
 
@@ -23,6 +22,8 @@ from f2llm_core.options import (
     DTypeName,
     EncodeOptions,
 )
+from f2llm_core.outputs import to_lists
+from f2llm_core.secret import HidesSecrets
 
 
 class _QueryOptions(TypedDict, total=False):
@@ -31,7 +32,7 @@ class _QueryOptions(TypedDict, total=False):
     dimensions: int | None
 
 
-class F2LLMEmbeddings(Serializable, Embeddings):
+class F2LLMEmbeddings(HidesSecrets, Serializable, Embeddings):
     """F2LLM-v2 embedding models in LangChain.
 
     Queries get the instruction the model was trained with, documents are embedded as they are, and
@@ -41,8 +42,8 @@ class F2LLMEmbeddings(Serializable, Embeddings):
         `pip install langchain-f2llm`. Weights are downloaded with the first text.
 
     Key init args:
-        Those of `f2llm_core.F2LLM`. `model` (or `model_name`) defaults to the environment's
-        `F2LLM_MODEL`, else `codefuse-ai/F2LLM-v2-80M`; `token` and `api_key` are never shown.
+        Those of `f2llm_core.F2LLM`. `model` (or `model_name`) is a size (`"80M"`, the default, to
+        `"14B"`), a hub id or a folder; `token` and `api_key` are never shown.
 
     Instantiate:
         `embeddings = F2LLMEmbeddings(model="80M", dimensions=256)`
@@ -61,8 +62,7 @@ class F2LLMEmbeddings(Serializable, Embeddings):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, strict=True)
 
     model: SkipValidation[str | Path] = Field(
-        default_factory=from_env("F2LLM_MODEL", default=DEFAULT_MODEL),
-        validation_alias=AliasChoices("model", "model_name"),
+        default=DEFAULT_MODEL, validation_alias=AliasChoices("model", "model_name")
     )
     revision: str | None = None
     dimensions: int | None = None
@@ -132,7 +132,7 @@ class F2LLMEmbeddings(Serializable, Embeddings):
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
         """Like `embed_documents`, without blocking the event loop."""
-        return list((await self.encoder.aencode_document(check_texts(texts))).tolist())
+        return await to_lists(await self.encoder.aencode_document(check_texts(texts)))
 
     async def aembed_query(self, text: str, **options: Unpack[_QueryOptions]) -> list[float]:
         """Like `embed_query`, without blocking the event loop."""

@@ -16,7 +16,8 @@ from f2llm_core.inputs import OnTruncate, check_text, check_texts
 from f2llm_core.options import DEFAULT_CACHE_MAX_BYTES, BackendName, DTypeName
 from f2llm_core.options import DEFAULT_MAX_RETRIES as RETRIES
 from f2llm_core.options import DEFAULT_TIMEOUT as TIMEOUT
-from f2llm_core.secret import hide
+from f2llm_core.outputs import to_lists
+from f2llm_core.secret import HidesSecrets, hide
 from llama_index.embeddings.f2llm.hashing import Hashed
 
 _WORDS = {"instruction": "query_instruction", "document_instruction": "text_instruction"}
@@ -25,7 +26,7 @@ _OPTIONS = {o: _WORDS.get(o, o) for o in signature(F2LLM).parameters} | {"model"
 _NO_CACHE = "embeddings_cache gives queries the vectors of equal documents; use cache=True."
 
 
-class F2LLMEmbedding(BaseEmbedding):
+class F2LLMEmbedding(HidesSecrets, BaseEmbedding):
     """F2LLM-v2 embedding models in LlamaIndex: queries with their instruction, texts unaltered.
 
         Settings.embed_model = F2LLMEmbedding(model_name="80M", dimensions=256)
@@ -70,13 +71,12 @@ class F2LLMEmbedding(BaseEmbedding):
     if not TYPE_CHECKING:  # type checkers derive a better signature from the fields
 
         def __init__(self, model_name: Any = ..., **options: Any) -> None:  # noqa: ANN401
-            if model_name is ...:
-                model_name = options.pop("model", DEFAULT_MODEL)
+            model = options.pop("model", DEFAULT_MODEL) if model_name is ... else model_name
             given = {core: options.pop(ours) for core, ours in _OPTIONS.items() if ours in options}
             secrets = {k: hide(given.pop(k)) for k in ("token", "api_key") if k in given}
             given |= secrets  # no traceback's variables shall show them
-            wraps = isinstance(model_name, F2LLM)
-            encoder = model_name.with_options(**given) if wraps else F2LLM(model_name, **given)
+            wraps = isinstance(model, F2LLM)
+            encoder = model.with_options(**given) if wraps else F2LLM(model, **given)
             if options.get("embeddings_cache") is not None:
                 raise ConfigurationError(_NO_CACHE)
             # As resolved: "80M" means other vectors once another revision is pinned.
@@ -120,7 +120,7 @@ class F2LLMEmbedding(BaseEmbedding):
         return list(self._encoder.encode_document(check_texts(texts)).tolist())
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        return list((await self._encoder.aencode_document(check_texts(texts))).tolist())
+        return await to_lists(await self._encoder.aencode_document(check_texts(texts)))
 
     def get_text_embedding_batch(self, texts: list[str], *args: Any, **kw: Any) -> list[Embedding]:  # noqa: ANN401
         """Embed texts in windows of `embed_batch_size`; all are checked before the first."""
@@ -157,4 +157,4 @@ class _Queries(F2LLMEmbedding):
         return list(self._encoder.encode_query(check_texts(texts)).tolist())
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        return list((await self._encoder.aencode_query(check_texts(texts))).tolist())
+        return await to_lists(await self._encoder.aencode_query(check_texts(texts)))
