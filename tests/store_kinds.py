@@ -182,6 +182,7 @@ class MemoryStore:
     """A store of numpy arrays, exact and without a database; it counts what is written."""
 
     name = "Memory collection 'papers'"
+    id_namespace = ""
 
     def __init__(self, max_batch_size: int = 100) -> None:
         self.max_batch_size = max_batch_size
@@ -198,6 +199,9 @@ class MemoryStore:
 
     def write_stamp(self, stamp: Any) -> None:
         self.stamp = dict(stamp)
+
+    def refusal(self, document: str, metadata: Any) -> str | None:
+        return None
 
     def exclusive(self) -> AbstractContextManager[object]:
         return nullcontext()
@@ -216,7 +220,7 @@ class MemoryStore:
         return in_order(self.name, ids, found)
 
     def upsert(self, ids: Any, vectors: Any, documents: Any, metadatas: Any) -> None:
-        given = batches(self.name, self.max_batch_size, ids, vectors, documents, metadatas)
+        given = batches(self, ids, vectors, documents, metadatas)
         for keys, rows, texts, kept in given:
             self.writes += 1
             self.rows |= dict(zip(keys, zip(rows, texts, kept, strict=True), strict=True))

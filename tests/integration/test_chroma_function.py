@@ -10,8 +10,8 @@ import sys
 import numpy as np
 import pytest
 
-from f2llm_core import F2LLM, FingerprintError, FingerprintWarning, guard
-from f2llm_core.chroma import F2LLMEmbeddingFunction
+from f2llm_core import F2LLM, FingerprintError, FingerprintWarning, InputError, guard
+from f2llm_core.chroma import _STORED, F2LLMEmbeddingFunction
 from f2llm_core.testing import tiny_checkpoint
 from store_kinds import chroma_client
 
@@ -81,6 +81,35 @@ def test_no_secret_is_stored(client, checkpoint, tmp_path):
     for file in (tmp_path / "db").rglob("*"):
         assert not file.is_file() or SECRET.encode() not in file.read_bytes()
     assert config["fingerprint"]["dimensions"] == 64
+
+
+def test_the_server_is_rebuilt_with_it(monkeypatch, checkpoint):
+    monkeypatch.delenv("F2LLM_BASE_URL", raising=False)
+    options = {"base_url": "http://localhost:9", "server_model": "m", "api_key": SECRET}
+    config = F2LLM(checkpoint, **options).config
+    stored = json.loads(json.dumps({name: config[name] for name in _STORED}))
+    assert SECRET not in json.dumps(stored)
+    fingerprint = F2LLM(checkpoint).fingerprint.to_dict()
+    again = F2LLMEmbeddingFunction.build_from_config(stored | {"fingerprint": fingerprint})
+    assert again.encoder.config["backend"] == "endpoint"
+    assert again.encoder.config["base_url"] == "http://localhost:9"
+    assert again.encoder.config["server_model"] == "m"
+
+
+def test_a_configuration_may_lack_what_came_later(checkpoint):
+    config = F2LLMEmbeddingFunction(checkpoint, dtype="float32").get_config()
+    del config["base_url"], config["server_model"]
+    F2LLMEmbeddingFunction.build_from_config(config)(["text"])
+    for damage in ("x", None, {}):
+        with pytest.raises(FingerprintError, match="not readable"):
+            F2LLMEmbeddingFunction.build_from_config({**config, "fingerprint": damage})(["text"])
+
+
+def test_one_text_is_no_list_of_them(checkpoint):
+    function = F2LLMEmbeddingFunction(checkpoint, dtype="float32")
+    for embed in (function, function.embed_query):
+        with pytest.raises(InputError, match="bare str"):
+            embed("one text")
 
 
 def test_another_model_under_the_same_name_is_refused_before_it_embeds(client, tmp_path):

@@ -18,6 +18,7 @@ from f2llm_core import (
     ConfigurationError,
     FingerprintError,
     FingerprintWarning,
+    StoreError,
     guard,
     open_chroma,
     open_store,
@@ -95,6 +96,24 @@ def test_somebody_elses_collection(tmp_path, embeddings):
         client.create_collection("euclid", embedding_function=None)
         with pytest.warns(FingerprintWarning, match="measures 'l2'"):
             open_chroma(embeddings, "euclid", client=client)
+
+
+def test_what_chroma_cannot_open_is_a_store_error(tmp_path, embeddings):
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match=r"'papers' in .*file could not be opened"):
+        open_chroma(embeddings, "papers", path=tmp_path / "file")
+    with pytest.raises(StoreError, match=r"'my papers!' in .*could not be opened"):
+        open_chroma(embeddings, "my papers!", path=tmp_path / "db")
+    store = open_chroma(embeddings, "papers", path=tmp_path / "db2")
+    store.delete_collection()
+    with pytest.raises(StoreError, match="collection of this Chroma could not be opened"):
+        open_store(store)
+
+
+def test_a_home_folder_is_expanded(tmp_path, embeddings, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    open_chroma(embeddings, "papers", path="~/db")
+    assert (tmp_path / "db" / "chroma.sqlite3").exists()
 
 
 def test_where_is_said_once(tmp_path, embeddings):

@@ -14,15 +14,23 @@ from langchain_core.documents import Document
 from llama_index.core import Document as LlamaDocument
 from llama_index.core import VectorStoreIndex
 from llama_index.core.node_parser import TokenTextSplitter
+from llama_index.core.schema import TextNode
 
-from f2llm_core import F2LLM, FingerprintError
+from f2llm_core import F2LLM, FingerprintError, InputError, StoreError, audit
 from f2llm_core.indexing import index
 from f2llm_core.indexing.records import SOURCE
 from f2llm_core.stores import open_store
 from f2llm_core.testing import tiny_checkpoint
 from langchain_f2llm import F2LLMEmbeddings
 from llama_index.embeddings.f2llm import F2LLMEmbedding
-from store_kinds import KINDS, chroma, chroma_client, langchain_chroma, llama_index_chroma
+from store_kinds import (
+    KINDS,
+    chroma,
+    chroma_client,
+    database,
+    langchain_chroma,
+    llama_index_chroma,
+)
 
 CORPUS = Path(__file__).parents[2] / "examples" / "multilingual_rag" / "data" / "debian.jsonl"
 
@@ -66,6 +74,48 @@ def test_every_store_is_brought_up_to_date(any_store, encoder):
     with pytest.raises(FingerprintError):
         index(any_store, encoder.with_options(dimensions=32), records)
     assert_right(any_store, encoder, records)
+
+
+def test_the_same_documents_in_two_collections_of_one_database(encoder):
+    """LangChain's `PGVector` keeps all collections in one table, with one primary key."""
+    from langchain_postgres import PGVector
+    from sqlalchemy import create_engine
+
+    engine = create_engine(database("psycopg"))
+    embeddings = F2LLMEmbeddings.from_encoder(encoder)
+    records = [(f"{i}", f"Text {i}") for i in range(5)]
+    stores = [PGVector(embeddings, collection_name=n, connection=engine) for n in ("a", "b")]
+    for store in (*stores, *stores):
+        index(store, encoder, records, remove_missing="collection")
+        assert index(store, encoder, records).unchanged == 5
+    for store in stores:
+        assert_right(store, encoder, records)
+    engine.dispose()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.startswith("llama_index")])
+def test_metadata_is_not_taken_for_the_text_whatever_its_name(kind, encoder, tmp_path):
+    names = {"text": "a", "document": "b", "id": "c"}
+    with KINDS[kind](tmp_path, None, 64) as store:
+        index(store, encoder, [TextNode(text="A node.", metadata=names)])
+        [(_, text)] = contents(store)
+        assert text == "A node."
+        assert audit(store, encoder).right
+        record = ("a", "A record.", names)
+        if kind == "llama_index_qdrant":
+            with pytest.raises(InputError, match="the key 'text', where LlamaIndex keeps the text"):
+                index(store, encoder, [record])
+        else:
+            index(store, encoder, [record])
+            assert audit(store, encoder).right
+
+
+def test_a_folder_that_cannot_be_written_is_said(encoder, tmp_path):
+    with chroma(tmp_path, None, 64) as collection:
+        (tmp_path / "f2llm.lock").mkdir()
+        with pytest.raises(StoreError, match="'papers' could not be locked for writing"):
+            index(collection, encoder, [("a", "text")])
+        assert open_store(collection).read_stamp() is None
 
 
 @pytest.fixture(scope="module")

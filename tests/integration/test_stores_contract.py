@@ -148,6 +148,57 @@ def test_a_filter_means_the_same_in_every_store(store):
     assert [match.id for match in best] == [ids[i] for i in exact]
 
 
+def test_a_key_with_dots_and_blanks_is_one_key(store):
+    ids, vectors, documents, _ = rows_of(3)
+    store.upsert(ids, vectors, documents, [{"a.b": 1}, {"a b": 1}, {"a": 1, "l[0]": 2}])
+    for where, place in (({"a.b": 1}, 0), ({"a b": 1}, 1), ({"l[0]": 2}, 2)):
+        assert [match.id for match in store.search(vectors[0], 3, where=where)] == [ids[place]]
+
+
+ODD = {
+    "a list": ["x", "y"],
+    "a mixed list": ["x", 1],
+    "no list": [],
+    "a mapping": {"x": [1]},
+    "a large number": 2**70,
+    "NaN": float("nan"),
+    "infinity": float("-inf"),
+    "NUL": "a\0b",
+    "a key with NUL": {"a\0b": 1},
+    "quotes": "'\" \\ %s :x",
+    "no text": "",
+}
+
+
+def test_metadata_comes_back_as_it_was_or_is_refused_with_the_reason(store):
+    """Never changed without a word, and never the store's own error after the batch is embedded."""
+    ids, vectors, documents, _ = rows_of(len(ODD) + 1)
+    metadatas = [*({"k": value} for value in ODD.values()), {"": 1}]
+    refused = set()
+    for id_, vector, document, metadata in zip(ids, vectors, documents, metadatas, strict=True):
+        if reason := store.refusal(document, metadata):
+            refused.add(id_)
+            with pytest.raises(StoreError, match=r"cannot hold the row of id .* Nothing") as caught:
+                store.upsert([id_], vector[None], [document], [metadata])
+            assert reason in str(caught.value)
+        else:
+            store.upsert([id_], vector[None], [document], [metadata])
+            assert str(store.get([id_]).metadatas) == str([metadata])
+    assert store.count() == len(ids) - len(refused)
+    assert ids[list(ODD).index("quotes")] not in refused
+
+
+@pytest.mark.parametrize("document", ["", " \n", "a\0b", "\x1b[0m \ufffe"])
+def test_a_text_comes_back_as_it_was_or_is_refused(store, document):
+    ids, vectors, _, metadatas = rows_of(1)
+    if store.refusal(document, {}):
+        assert "\0" in document
+        assert "PostgreSQL" in store.name
+        return
+    store.upsert(ids, vectors, [document], metadatas)
+    assert store.get(ids).documents == [document]
+
+
 def test_the_stamp_is_kept_with_the_collection(framework_store, store):
     stamp = {
         "dimensions": WIDTH,

@@ -215,15 +215,49 @@ def tiny():
 
 def test_nothing_to_compare(encoder):
     assert kinds(MemoryStore(), encoder) == ["nothing to compare"]
+    assert str(audit(MemoryStore(), encoder)) == f"{MemoryStore.name}: It holds no rows."
     store = collection(encoder.encode_document(["a", "b"]), ["a", "b"])
     store.rows = {i: (v, None, m) for i, (v, _, m) in store.rows.items()}
     assert kinds(store, encoder) == ["nothing to compare"]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0.0])
+def test_what_is_no_vector_is_said_and_the_others_are_examined(encoder, value):
+    documents = [f"Text {i}." for i in range(10)]
+    store = collection(encoder.encode_document(documents), documents)
+    store.rows["id3"] = (np.full(64, value, np.float32), *store.rows["id3"][1:])
+    report = audit(store, encoder)
+    assert [(cause.kind, cause.rows) for cause in report.causes] == [("not searchable", 1)]
+    assert "'id3'" in str(report)
+    assert report.checked == 10
+    assert report.cosine > 0.9999
+    store.rows = {i: (np.full(64, value, np.float32), d, m) for i, (_, d, m) in store.rows.items()}
+    assert kinds(store, encoder) == ["not searchable"]
+
+
+def test_a_few_wrong_rows_are_not_blamed_on_chance(encoder):
+    store = collection(encoder.encode_document(["a"]), ["Another text."])
+    assert kinds(store, encoder) == ["other model"]
+    assert "or of other texts; they are too few to tell" in str(audit(store, encoder))
 
 
 def test_a_sample_is_enough(model):
     store = collection(model.encode_document([t.replace("\n", " ") for t in texts()]))
     report = audit(store, model, sample=6)
     assert (report.checked, [c.kind for c in report.causes]) == (6, ["newlines rewritten"])
+
+
+@pytest.mark.parametrize("sample", [0, -1, "5", True])
+def test_a_sample_is_a_number_of_rows(encoder, sample):
+    with pytest.raises(ConfigurationError, match="sample="):
+        audit(collection(encoder.encode_document(["a"]), ["a"]), encoder, sample=sample)
+
+
+@pytest.mark.parametrize("node", ["not JSON", "[1]", 7, '{"class_name": "Unknown"}'])
+def test_metadata_that_only_looks_like_a_node_is_metadata(encoder, node):
+    store = collection(encoder.encode_document(["a"]), ["a"])
+    store.rows = {i: (v, d, {"_node_content": node}) for i, (v, d, _) in store.rows.items()}
+    assert kinds(store, encoder) == []
 
 
 def test_what_is_no_model_is_refused(encoder):

@@ -350,6 +350,17 @@ class TestCollection:
         assert not report.healthy
         assert report.checks[-1].status == "failed"
 
+    def test_what_cannot_be_audited_is_refused_before_anything_is_tried(
+        self, checkpoint: Path, model: F2LLM, store: MemoryStore
+    ):
+        passes = model.stats.passes
+        with pytest.raises(ConfigurationError, match="is no store"):
+            doctor(model, store="papers")
+        assert model.stats.passes == passes
+        served = F2LLM(checkpoint, base_url="http://127.0.0.1:9")
+        with pytest.raises(ConfigurationError, match="without base_url"):
+            doctor(served, store=store)
+
     def test_is_not_blamed_for_the_model(
         self, model: F2LLM, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
     ):

@@ -71,6 +71,13 @@ def test_a_batch_is_written_whole_or_not_at_all(file: FullVectors):
     assert file.read(IDS[:2]).keys() == {IDS[0]}
 
 
+def test_a_path_that_no_file_can_have_is_said(tmp_path: Path):
+    file = FullVectors(tmp_path / ("x" * 300))
+    for use in (lambda: file.width, lambda: file.read(IDS), lambda: file.write(IDS, ROWS)):
+        with pytest.raises(StoreError, match=r"xxx, which holds the full vectors, cannot be"):
+            use()
+
+
 def test_stamps_outlive_the_object(file: FullVectors):
     file.write_stamp({"name": "ü", "dimensions": 32})
     assert FullVectors(file.path).read_stamp() == {"name": "ü", "dimensions": 32}

@@ -302,6 +302,7 @@ BAD = [
     (("\udfff", "a"), "lone surrogate"),
     (("a", "a", {"k": "\ud800"}), "its metadata cannot be stored"),
     (("a", "a", {"k": object()}), "its metadata cannot be stored"),
+    (("a", "a", {"k": [float("nan")]}), "its metadata cannot be stored"),
     (("a", "a", {1: "a"}), "not a str"),
     (("a", "a", ["k"]), "its metadata is a list"),
     ((1, "a"), "its source is 1"),
@@ -311,6 +312,9 @@ BAD = [
     (SimpleNamespace(page_content="a"), "expected"),
     (Document.model_construct(page_content=None, metadata={}), "the text is None"),
     (InputError("line is broken"), "line is broken"),
+    (TextNode(text="a", metadata={"k": object()}), "its metadata cannot be stored"),
+    (("a", "a", {"_node_content": "text"}), "no LlamaIndex node"),
+    (("a", "a", {"_node_content": "[1]"}), "no LlamaIndex node"),
 ]
 
 
@@ -336,6 +340,38 @@ def test_bad_documents_are_collected_and_nothing_is_removed_then(encoder, store,
     assert not failure.reason.startswith("documents[0]: ")
     assert report.added == 5
     assert_right(store, encoder, [("old", "text"), *numbered(5)])
+
+
+class Picky(MemoryStore):
+    """Holds no metadata with lists."""
+
+    def refusal(self, document, metadata):
+        return "lists are no metadata" if isinstance(metadata.get("k"), list) else None
+
+
+def test_what_the_store_cannot_hold_is_said_before_it_is_embedded(encoder):
+    store, texts = Picky(), encoder.stats.texts
+    documents = [("a", "a", {"k": ["x"]}), ("b", "b")]
+    with pytest.raises(InputError, match=r"documents\[0\]: Memory .* cannot hold it: lists are no"):
+        index(store, encoder, documents)
+    assert encoder.stats.texts == texts
+    report = index(store, encoder, documents, on_error="collect")
+    assert [failure.place for failure in report.failed] == ["documents[0]"]
+    assert_right(store, encoder, [("b", "b")])
+    with pytest.raises(StoreError, match=r"cannot hold the row of id '2': lists .* Nothing was"):
+        store.upsert(["1", "2"], np.ones((2, 64)), ["a", "b"], [{}, {"k": []}])
+    assert store.count() == 1
+
+
+def test_ids_of_collections_that_share_them_differ(encoder):
+    class Sharing(MemoryStore):
+        id_namespace = "one"
+
+    stores = [MemoryStore(), Sharing()]
+    for store in stores:
+        assert counts(index(store, encoder, numbered(3))) == (3, 0, 0, 0)
+        assert counts(index(store, encoder, numbered(3))) == (0, 0, 3, 0)
+    assert not stores[0].rows.keys() & stores[1].rows.keys()
 
 
 def test_what_goes_wrong_in_the_stream_comes_as_it_is_after_all_before_is_stored(encoder, store):

@@ -15,6 +15,7 @@ from f2llm_core import (
     NonFiniteError,
     StoreError,
     TwoStageStore,
+    guard,
 )
 from f2llm_core.indexing import index
 from f2llm_core.matryoshka import truncate
@@ -115,6 +116,22 @@ class TestSearch:
         (tmp_path / "papers.full").unlink()
         with pytest.raises(StoreError, match="60 of 60 rows found have no full vector"):
             store.search(QUERY, 3)
+
+    def test_a_row_that_is_deleted_meanwhile_is_not_found(
+        self, store: TwoStageStore, cut: MemoryStore, monkeypatch: pytest.MonkeyPatch
+    ):
+        fill(store)
+        search = cut.search
+
+        def delete_after(*args: Any, **options: Any) -> Any:
+            found = search(*args, **options)
+            store.delete([found[0].id])
+            return found
+
+        monkeypatch.setattr(cut, "search", delete_after)
+        found = store.search(QUERY, 60)
+        assert len(found) == 59
+        assert {match.id for match in found} == cut.rows.keys()
 
 
 class TestRows:
@@ -239,6 +256,22 @@ class TestWithAModel:
         assert index(anew, encoder, TEXTS[:1]).added == 1
         assert anew.width == 64
         assert len(anew._full.read([e.id for e in store.entries()])) == 1
+
+    def test_the_same_model_under_another_name_keeps_the_whole_vectors(
+        self, store: TwoStageStore, encoder: F2LLM
+    ):
+        index(store, encoder, TEXTS)
+        elsewhere = {**encoder.fingerprint.to_dict(), "model": "owner/name@" + "0" * 40}
+        store.write_stamp(elsewhere)
+        with pytest.raises(FingerprintError, match="adopt=True"):
+            guard(store, encoder)
+        store._full.write_stamp(encoder.fingerprint.to_dict())  # as if killed between the two
+        with pytest.raises(FingerprintError, match="does not belong"):
+            guard(store, encoder)
+        guard(store, encoder, adopt=True)
+        assert store.read_stamp() == encoder.fingerprint.to_dict()
+        assert index(store, encoder, TEXTS).embedded == 0
+        assert len(store.search(encoder.encode_query("number"), 12)) == 12
 
     def test_a_collection_without_whole_vectors_is_refused(
         self, cut: MemoryStore, store: TwoStageStore, encoder: F2LLM

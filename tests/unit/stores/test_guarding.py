@@ -131,6 +131,39 @@ def test_rows_without_a_stamp_are_refused_until_they_are_adopted(fresh):
     assert store.stamp == fresh.fingerprint.to_dict()
 
 
+def test_what_is_stamped_rightly_needs_no_audit_to_be_adopted(fresh):
+    store = filled(fresh)
+    guard(store, fresh, adopt=True)
+    assert fresh.stats.passes == 0
+
+
+def test_adopting_ends_what_is_warned_of(fresh):
+    store = filled(fresh, max_length=77)
+    store.rows["a"] = (fresh.encode_document(["text"])[0], "text", {})
+    guard(store, fresh, adopt=True)
+    assert store.stamp == fresh.fingerprint.to_dict()
+
+
+def test_an_empty_collection_is_adopted_whoever_stamped_it(fresh):
+    store = MemoryStore()
+    store.write_stamp(replace(fresh.fingerprint, model=IDENTITY["model"]).to_dict())
+    with pytest.raises(FingerprintError, match="adopt=True"):
+        guard(store, fresh)
+    guard(store, fresh, adopt=True)
+    assert store.stamp == fresh.fingerprint.to_dict()
+    assert fresh.stats.passes == 0
+
+
+def test_an_empty_collection_of_another_width_is_not_adopted(fresh):
+    class Narrow(MemoryStore):
+        width = 32
+
+    store = Narrow()
+    with pytest.raises(FingerprintError, match="dimensions=32"):
+        guard(store, fresh, adopt=True)
+    assert store.stamp is None
+
+
 def test_what_an_audit_finds_wrong_is_not_adopted(fresh):
     store = MemoryStore()
     texts = [f"line {i}\nand another" for i in range(12)]

@@ -24,6 +24,7 @@ _MEAN_TOKENS = 128  # and the tokens of each that are looked at, at most
 Kind = Literal[
     "nothing to compare",
     "other width",
+    "not searchable",
     "not normalised",
     "cut without renormalising",
     "newlines rewritten",
@@ -172,7 +173,10 @@ def embedded_text(document: str, metadata: Metadata) -> str:
     except ImportError as error:
         msg = "These rows are LlamaIndex nodes; to audit them: pip install llama-index-core."
         raise ConfigurationError(msg) from error
-    node = metadata_dict_to_node(dict(metadata), document)
+    try:
+        node = metadata_dict_to_node(dict(metadata), document)
+    except Exception:  # something else has that key, or a class that is not installed wrote it
+        return document
     return node.get_content(metadata_mode=MetadataMode.EMBED)
 
 

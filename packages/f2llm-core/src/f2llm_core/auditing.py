@@ -5,14 +5,16 @@ Works on collections that somebody else built, with no stamp and no memory of ho
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from f2llm_core.audit_variants import Kind, Variant, Workshop, differences, embedded_text
 from f2llm_core.encoder import F2LLM
 from f2llm_core.matryoshka import Vectors
+from f2llm_core.options import check_positive
 from f2llm_core.stores import VectorStore, open_store
+from f2llm_core.stores.base import Records, searchable
 from f2llm_core.stores.base import sample as draw
 from f2llm_core.stores.guarding import encoder_of
 
@@ -22,6 +24,8 @@ _CLEARER = 4  # times nearer must a variant be than the right way, to be the cau
 _UNIT = 0.01  # by which the length of a unit vector may be off
 _TRIED = 8  # documents on which variants are tried at once
 _FAILURES = 2  # times that none fits before the search ends
+_FEW = 8  # rows that tell little of which texts are alike to the model that made them
+_KIN = 0.3  # correlation of that beyond which it was a relative of this model
 
 _AGAIN = "Index the documents again"
 
@@ -47,7 +51,7 @@ class Report:
 
     Attributes:
         store: Which collection.
-        checked: Rows that were compared.
+        checked: Rows that were looked at; 0 if there was nothing to compare.
         cosine: Of the least similar row with its text embedded again the right way, at the stored
             width; NaN if nothing could be compared.
         causes: What is wrong; empty if nothing is.
@@ -64,10 +68,11 @@ class Report:
         return not self.causes
 
     def __str__(self) -> str:
-        head = f"{self.store}: {self.checked} rows embedded again, least cosine {self.cosine:.4f}."
-        if self.right:
-            return f"{head} They are this model's."
-        return " ".join([head, *(cause.message for cause in self.causes)])
+        said = [f"{self.store}:"]
+        if not np.isnan(self.cosine):
+            said.append(f"{self.checked} rows embedded again, least cosine {self.cosine:.4f}.")
+        said += [cause.message for cause in self.causes] or ["They are this model's."]
+        return " ".join(said)
 
 
 def audit(store: object, model: object, sample: int = 50, seed: int = 0) -> Report:
@@ -77,7 +82,7 @@ def audit(store: object, model: object, sample: int = 50, seed: int = 0) -> Repo
         store: What `open_store` takes.
         model: An `F2LLM`, or the adapter of a framework around one, as the collection is to be
             used with; a model that runs in this process.
-        sample: Rows to look at.
+        sample: Rows to look at; all of them if there are no more.
         seed: Of their choice.
 
     Returns:
@@ -85,25 +90,43 @@ def audit(store: object, model: object, sample: int = 50, seed: int = 0) -> Repo
 
     Raises:
         StoreError: The store failed.
-        ConfigurationError: `store` or `model` is of no known kind.
+        ConfigurationError: `store` or `model` is of no known kind, or `sample` no positive integer.
         ModelError: The model cannot be loaded.
     """
+    check_positive("sample", sample)
     opened, encoder = open_store(store), encoder_of(model)
     records = draw(opened, sample, seed)
     kept = [i for i, document in enumerate(records.documents) if document is not None]
     if not kept:
         said = "It holds no rows." if not records.ids else "It holds no texts to embed again."
         return Report(opened.name, 0, float("nan"), (Cause("nothing to compare", 0, said),))
-    stored = records.vectors[kept]
-    width = stored.shape[1]
+    width = records.vectors.shape[1]
     if width > encoder.width:
         said = (
             f"The vectors have {width} dimensions, more than {encoder.model} makes "
             f"({encoder.width}): they are of another model. Use that one, or index again."
         )
         return Report(opened.name, 0, float("nan"), (Cause("other width", len(kept), said),))
-    texts = [embedded_text(records.documents[i] or "", records.metadatas[i]) for i in kept]
-    return _Audit(opened, encoder, [records.ids[i] for i in kept], texts, stored).report()
+    return _compare(opened, encoder, records, kept)
+
+
+def _compare(store: VectorStore, encoder: F2LLM, records: Records, kept: list[int]) -> Report:
+    """Report on the records that are kept, those with a text; of a width that this model makes."""
+    found = searchable(records.vectors)
+    lost, sound = [i for i in kept if not found[i]], [i for i in kept if found[i]]
+    report = Report(store.name, 0, float("nan"), ())
+    if sound:
+        texts = [embedded_text(records.documents[i] or "", records.metadatas[i]) for i in sound]
+        ids = [records.ids[i] for i in sound]
+        report = _Audit(store, encoder, ids, texts, records.vectors[sound]).report()
+    if not lost:
+        return report
+    said = (
+        f"{len(lost)} of {len(kept)} vectors are NaN, infinite or zero, which no search finds: "
+        f"what made them failed. Index them again; the first is of id {records.ids[lost[0]]!r}."
+    )
+    cause = Cause("not searchable", len(lost), said)
+    return replace(report, checked=len(kept), causes=(cause, *report.causes))
 
 
 class _Audit:
@@ -240,12 +263,7 @@ class _Audit:
                 f"is of id {self._ids[wrong[0]]!r}."
             )
             return [Cause("text changed", len(wrong), said)]
-        kinship = _kinship(self._stored[wrong], self._made[wrong, : self._width])
-        who = (
-            "another model, or another revision of this one"
-            if kinship > 0.3
-            else "a model that has nothing in common with this one, or random"
-        )
+        who = _kinship(self._stored[wrong], self._made[wrong, : self._width])
         said = f"{len(wrong)} of {total} vectors are of {who}. Use that one, or index again."
         return [Cause("other model", len(wrong), said)]
 
@@ -264,10 +282,12 @@ def _unit(rows: Vectors) -> Vectors:
     return unit
 
 
-def _kinship(theirs: Vectors, ours: Vectors) -> float:
-    """Correlate which texts are alike to both; 0 for too few."""
-    if len(theirs) < 8:
-        return 0.0
+def _kinship(theirs: Vectors, ours: Vectors) -> str:
+    """Say what model made vectors, by whether the same texts are alike to both."""
+    if len(theirs) < _FEW:
+        return "another model, or of other texts; they are too few to tell"
     above = np.triu_indices(len(theirs), 1)
     one, other = ((_unit(rows) @ _unit(rows).T)[above] for rows in (theirs, ours))
-    return float(np.nan_to_num(np.corrcoef(one, other)[0, 1]))
+    if np.nan_to_num(np.corrcoef(one, other)[0, 1]) > _KIN:
+        return "another model, or another revision of this one"
+    return "a model that has nothing in common with this one, or random"

@@ -31,8 +31,10 @@ from f2llm_core.errors import (
     warn,
 )
 from f2llm_core.fingerprint import Fingerprint, compare
+from f2llm_core.inputs import check_texts
 from f2llm_core.matryoshka import Vectors
 from f2llm_core.models import DEFAULT_MODEL
+from f2llm_core.stores.base import store_errors
 from f2llm_core.stores.guarding import encoder_of, guard
 
 try:
@@ -49,7 +51,8 @@ if TYPE_CHECKING:
 
 _COSINE: Any = {"hnsw": {"space": "cosine"}}
 
-# Options that decide a vector; those of the machine (device, cache, token …) are not stored.
+# Options that decide a vector, and the server that makes it; those of this machine (device, cache,
+# token …) are not stored.
 _STORED = (
     "model",
     "revision",
@@ -60,6 +63,8 @@ _STORED = (
     "max_length",
     "on_truncate",
     "backend",
+    "base_url",
+    "server_model",
     "dtype",
 )
 
@@ -98,11 +103,11 @@ class F2LLMEmbeddingFunction(EmbeddingFunction[Documents]):
             FingerprintError: The collection was made with another model.
             InputError: A text that cannot be embedded.
         """
-        return _listed(self._checked().encode_document(input))
+        return _listed(self._checked().encode_document(check_texts(input)))
 
     def embed_query(self, input: Documents) -> Embeddings:  # noqa: A002
         """Embed queries; result and errors as of documents."""
-        return _listed(self._checked().encode_query(input))
+        return _listed(self._checked().encode_query(check_texts(input)))
 
     @staticmethod
     def name() -> str:
@@ -133,9 +138,9 @@ class F2LLMEmbeddingFunction(EmbeddingFunction[Documents]):
             ModelNotFoundError: Its model is not on this machine.
         """
         F2LLMEmbeddingFunction.validate_config(config)
-        options = json.dumps({name: config[name] for name in _STORED})
+        options = json.dumps({name: config[name] for name in _STORED if name in config})
         function = F2LLMEmbeddingFunction(_encoder(options))
-        function._expected = config["fingerprint"]
+        function._expected = config["fingerprint"] or {}  # None would mean: nothing to compare
         return function
 
     @staticmethod
@@ -145,7 +150,7 @@ class F2LLMEmbeddingFunction(EmbeddingFunction[Documents]):
         Raises:
             ConfigurationError: It lacks a key.
         """
-        missing = [name for name in (*_STORED, "fingerprint") if name not in config]
+        missing = [name for name in ("model", "fingerprint") if name not in config]
         if missing:
             msg = f"This is no configuration of {__name__}: it lacks {', '.join(missing)}."
             raise ConfigurationError(msg)
@@ -159,8 +164,7 @@ class F2LLMEmbeddingFunction(EmbeddingFunction[Documents]):
             FingerprintError: They do not fit.
         """
         mine, theirs = (
-            Fingerprint.from_dict(config.get("fingerprint") or {})
-            for config in (new_config, old_config)
+            Fingerprint.from_dict(config.get("fingerprint")) for config in (new_config, old_config)
         )
         _enforce(mine, theirs)
 
@@ -188,13 +192,15 @@ def open_chroma(
         embeddings: `langchain_f2llm.F2LLMEmbeddings`.
         collection: Its name.
         path: Folder of the database; opened with telemetry off.
-        client: A client to use instead of `path`.
+        client: A client to use instead of `path`, for example one that this process has already:
+            Chroma refuses a second one of a folder with other settings.
 
     Returns:
         The store, with which everything else is LangChain's.
 
     Raises:
         FingerprintError: The collection holds vectors of another model, or nobody knows whose.
+        StoreError: Chroma cannot open the folder, or refuses the name.
         ConfigurationError: Neither or both of `path` and `client`, `embeddings` are not ours, or
             `langchain-chroma` is not installed.
 
@@ -210,14 +216,17 @@ def open_chroma(
     if (path is None) == (client is None):
         msg = "Pass either path, the folder of a Chroma database, or client."
         raise ConfigurationError(msg)
-    if client is None:
-        client = chromadb.PersistentClient(str(path), Settings(anonymized_telemetry=False))
-    store = Chroma(
-        collection,
-        client=client,
-        embedding_function=embeddings,
-        collection_configuration=_COSINE,  # of a new one; an existing one keeps its own
-    )
+    place = f" in {path}" if client is None else ""
+    with store_errors(f"Chroma collection {collection!r}{place}", "be opened"):
+        if path is not None:
+            folder = str(Path(path).expanduser())
+            client = chromadb.PersistentClient(folder, Settings(anonymized_telemetry=False))
+        store = Chroma(
+            collection,
+            client=client,
+            embedding_function=embeddings,
+            collection_configuration=_COSINE,  # of a new one; an existing one keeps its own
+        )
     opened = guard(store, embeddings)
     if (space := getattr(opened, "space", "cosine")) != "cosine":
         warn(

@@ -88,13 +88,14 @@ class Fingerprint:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, stored: Mapping[str, Any]) -> Fingerprint:
+    def from_dict(cls, stored: object) -> Fingerprint:
         """Return what `to_dict` has written; keys of later versions are passed over.
 
         Raises:
-            FingerprintError: It lacks a field, or holds something else there.
+            FingerprintError: It is no mapping, lacks a field, or holds something else there.
         """
-        given: dict[str, Any] = {field.name: stored.get(field.name) for field in fields(cls)}
+        found = stored if isinstance(stored, Mapping) else {}
+        given: dict[str, Any] = {field.name: found.get(field.name) for field in fields(cls)}
         kinds = {field.name: {"int": int, "str": str}[str(field.type)] for field in fields(cls)}
         wrong = [name for name, value in given.items() if type(value) is not kinds[name]]
         if wrong:

@@ -115,7 +115,8 @@ class FullVectors:
 
     def _is_there(self) -> bool:
         """Tell whether anything was written; a process killed at once leaves an empty file."""
-        return self.path.exists() and self.path.stat().st_size > 0
+        with self._errors("read"):
+            return self.path.exists() and self.path.stat().st_size > 0
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:

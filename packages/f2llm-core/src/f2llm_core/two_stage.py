@@ -103,6 +103,15 @@ class TwoStageStore:
         """Dimensions of the whole vectors; None as long as any will do."""
         return None if self._cut.width is None else self._full.width
 
+    @property
+    def id_namespace(self) -> str:
+        """That of the collection."""
+        return self._cut.id_namespace
+
+    def refusal(self, document: str, metadata: Metadata) -> str | None:
+        """Say why the collection cannot hold such a row; None if it can."""
+        return self._cut.refusal(document, metadata)
+
     def exclusive(self) -> AbstractContextManager[object]:
         """Keep other writers out of the collection, and so out of the file."""
         return self._cut.exclusive()
@@ -133,8 +142,12 @@ class TwoStageStore:
         return stamp
 
     def write_stamp(self, stamp: Metadata) -> None:
-        """Keep a stamp with the collection and with the file."""
-        if self._full.read_stamp() not in (None, dict(stamp)):
+        """Keep a stamp with the collection and with the file.
+
+        What the file holds of another stamp is kept as long as the collection has rows: they are
+        given another name for the same model then, as `guard(…, adopt=True)` does.
+        """
+        if self._full.read_stamp() not in (None, dict(stamp)) and self._cut.count() == 0:
             self._full.clear()  # of a collection that is no more
         self._full.write_stamp(stamp)
         narrow = {"dimensions": self.dimensions, _FULL: stamp["dimensions"]}
@@ -176,7 +189,7 @@ class TwoStageStore:
         self._check_cut(np.shape(vectors)[-1])
         if self._full.read_stamp() is None and (stamp := self.read_stamp()):
             self._full.write_stamp(stamp)  # the file was lost
-        given = batches(self.name, self.max_batch_size, ids, vectors, documents, metadatas)
+        given = batches(self, ids, vectors, documents, metadatas)
         for keys, rows, texts, metadata in given:
             cut = truncate(rows, self.dimensions)
             self._full.write(keys, truncate(rows))
@@ -218,14 +231,14 @@ class TwoStageStore:
         shortlist = self._cut.search(truncate(vector, self.dimensions), fetch_k, where=where)
         ids = [match.id for match in shortlist]
         full = self._full.read(ids)
-        lost = [id_ for id_ in ids if id_ not in full]
-        if lost:
+        # A row that was deleted meanwhile is in neither.
+        if lost := self._cut.get([id_ for id_ in ids if id_ not in full]).ids:
             msg = (
                 f"{self.name}: {len(lost)} of {len(ids)} rows found have no full vector, the first "
                 f"is {lost[0]!r}. Index the same documents again, which embeds what is missing."
             )
             raise StoreError(msg)
-        matches = [Match(id_, float(full[id_] @ whole)) for id_ in ids]
+        matches = [Match(id_, float(full[id_] @ whole)) for id_ in ids if id_ in full]
         return sorted(matches, key=lambda match: -match.similarity)[:k]
 
     def find(

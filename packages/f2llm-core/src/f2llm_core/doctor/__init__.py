@@ -15,6 +15,7 @@ from typing import Literal
 
 from f2llm_core.encoder import F2LLM
 from f2llm_core.errors import ConfigurationError, F2LLMError, ModelError
+from f2llm_core.stores import VectorStore, open_store
 from f2llm_core.stores.guarding import encoder_of
 
 Status = Literal["passed", "failed", "skipped"]
@@ -81,20 +82,27 @@ def doctor(model: object, *, store: object = None, golden: Path | None = None) -
         What was found. What is wrong with the model is in there and not raised.
 
     Raises:
-        ConfigurationError: `model` or `store` is of no known kind; or `golden` is damaged, of
-            another model, or not needed, since the model runs in this process.
+        ConfigurationError: `model` or `store` is of no known kind; `store` is given though a
+            server runs the model; or `golden` is damaged, of another model, or not needed, since
+            the model runs in this process.
         StoreError: The store failed.
     """
-    encoder = encoder_of(model)
+    encoder, opened = encoder_of(model), None if store is None else open_store(store)
     if encoder.config["backend"] == "endpoint":
+        if opened is not None:
+            msg = (
+                "A collection is audited with a model that runs in this process: examine the "
+                "server without store, and audit the collection without base_url."
+            )
+            raise ConfigurationError(msg)
         checks = list(_examine_server(encoder, golden))
     elif golden is None:
         checks = list(_examine(encoder))
     else:
         msg = "golden is for a model on a server: pass base_url, or leave it out."
         raise ConfigurationError(msg)
-    if store is not None and all(check.status != "failed" for check in checks):
-        checks += _audit(store, encoder)
+    if opened is not None and all(check.status != "failed" for check in checks):
+        checks += _audit(opened, encoder)
     return Report(encoder.model, tuple(checks))
 
 
@@ -123,7 +131,7 @@ def _examine_server(encoder: F2LLM, golden: Path | None) -> Iterator[Check]:
     yield from examine_server(encoder, None if golden is None else read_golden(golden))
 
 
-def _audit(store: object, encoder: F2LLM) -> list[Check]:
+def _audit(store: VectorStore, encoder: F2LLM) -> list[Check]:
     from f2llm_core.auditing import audit
 
     report = audit(store, encoder)

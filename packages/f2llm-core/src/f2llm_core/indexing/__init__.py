@@ -39,7 +39,8 @@ def index(
 
     A call that was stopped, in whatever way, is completed by the same call. Several at once, from
     any processes, write equal rows; in a folder of Chroma, which cannot take two, they wait for one
-    another. A row's id is a UUID made of its source and text; the source is kept in the row's
+    another. A row's id is a UUID made of its source and text (and of the collection's name in
+    LangChain's `PGVector`, whose collections share their ids); the source is kept in the row's
     metadata as `f2llm_source`.
 
     Args:
@@ -66,9 +67,11 @@ def index(
 
     Raises:
         FingerprintError: The collection was made with another model; nothing was embedded.
-        InputError: A document that cannot be indexed; the message names its place.
+        InputError: A document that cannot be indexed, or metadata that the store cannot hold; the
+            message names its place, and it was not embedded.
         NonFiniteError: A vector that no index should hold; its batch was not stored.
-        StoreError: The store failed. This and all others say what is stored by then.
+        StoreError: The store failed, or is one for hybrid search, whose sparse vectors are not made
+            here. This and all others say what is stored by then.
         ConfigurationError: An option with a wrong value.
     """
     check_positive("batch_size", batch_size)
@@ -84,10 +87,10 @@ def index(
         run = Run(opened, encoder, former, collect=on_error == "collect", size=size)
         with closing(run), run.observe(total, show_progress=show_progress):
             try:
-                run.embed_and_store(run.read(stream, RowMaker(source_key)))
+                run.embed_and_store(run.read(stream, RowMaker(source_key, opened.id_namespace)))
                 if not run.failed:
                     former.remove()
             except F2LLMError as error:
-                error.args = (f"{error} {run.said()}", *error.args[1:])
+                error.args = (f"{str(error).rstrip('.')}. {run.said()}", *error.args[1:])
                 raise
     return run.report()

@@ -64,13 +64,15 @@ class _Content(NamedTuple):
 class RowMaker:
     """Makes rows of documents, in the order of a stream."""
 
-    def __init__(self, source_key: str | None) -> None:
+    def __init__(self, source_key: str | None, namespace: str = "") -> None:
         """Begin a stream.
 
         Args:
             source_key: Metadata key that names the source of a document.
+            namespace: `VectorStore.id_namespace`, which ids are made of as well.
         """
         self._source_key = source_key
+        self._namespace = namespace
         self._source: str | None = None
         self._texts: Counter[bytes] = Counter()  # of this source, hashed
 
@@ -103,11 +105,10 @@ class RowMaker:
         metadata = {k: v for k, v in metadata.items() if k not in {SOURCE, DIGEST}}
         digest = _digest(metadata)
         number = self._number(source, text)
-        whole = json.dumps([source, number, text]).encode()
-        id_ = str(UUID(bytes=hashlib.sha256(whole).digest()[:16]))
-        if _NODE in metadata:  # LlamaIndex takes the node's id from there
-            node = json.loads(metadata[_NODE]) | {"id_": id_}
-            metadata = {**metadata, _NODE: json.dumps(node, ensure_ascii=False)}
+        whole = self._namespace + json.dumps([source, number, text])
+        id_ = str(UUID(bytes=hashlib.sha256(whole.encode()).digest()[:16]))
+        if _NODE in metadata:
+            metadata = {**metadata, _NODE: _with_id(metadata[_NODE], id_)}
         source = id_ if source is None else source
         return Row(id_, source, text, stored, {**metadata, SOURCE: source, DIGEST: digest}, place)
 
@@ -179,12 +180,26 @@ def _node(node: Any) -> _Content:  # noqa: ANN401  (not imported)
     # Ids of nodes are random, unless somebody chose them; so are those of their neighbours.
     kept = {k: v for k, v in node.relationships.items() if k == NodeRelationship.SOURCE}
     plain = node.model_copy(update={"id_": "", "relationships": kept})
+    try:
+        metadata = node_to_metadata_dict(plain, remove_text=True)
+    except (TypeError, ValueError) as error:
+        msg = f"its metadata cannot be stored as JSON: {error}"
+        raise InputError(msg) from error
     return _Content(
         node.ref_doc_id or node.node_id,
         node.get_content(metadata_mode=MetadataMode.EMBED),
         node.get_content(metadata_mode=MetadataMode.NONE),
-        node_to_metadata_dict(plain, remove_text=True),
+        metadata,
     )
+
+
+def _with_id(node: Any, id_: str) -> str:  # noqa: ANN401  (anything may come)
+    """Return a node as JSON with another id, which LlamaIndex takes from there."""
+    try:
+        return json.dumps(json.loads(node) | {"id_": id_}, ensure_ascii=False)
+    except (TypeError, ValueError) as error:
+        msg = f"the {_NODE!r} in its metadata is no LlamaIndex node as JSON"
+        raise InputError(msg) from error
 
 
 def _digest(metadata: Metadata) -> str:
@@ -192,8 +207,11 @@ def _digest(metadata: Metadata) -> str:
         msg = "a key of its metadata is not a str"
         raise InputError(msg)
     try:
-        content = json.dumps(dict(metadata), sort_keys=True, ensure_ascii=False).encode()
-    except (TypeError, ValueError) as error:
+        # NaN is no JSON: Chroma would drop it without a word, PostgreSQL refuse the whole batch.
+        content = json.dumps(
+            dict(metadata), sort_keys=True, ensure_ascii=False, allow_nan=False
+        ).encode()
+    except (TypeError, ValueError, RecursionError) as error:
         msg = f"its metadata cannot be stored as JSON: {error}"
         raise InputError(msg) from error
     return hashlib.sha256(content).hexdigest()[:32]

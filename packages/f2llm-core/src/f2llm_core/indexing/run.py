@@ -18,6 +18,7 @@ from f2llm_core.matryoshka import Vectors
 from f2llm_core.pipeline import Call
 from f2llm_core.progress import CallObserver
 from f2llm_core.stores import VectorStore
+from f2llm_core.stores.base import searchable
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,9 @@ class Run:
             for place, document in stream:
                 try:
                     row = maker.make(document, place)
+                    if reason := self._store.refusal(row.document, row.metadata):
+                        msg = f"{self._store.name} cannot hold it: {reason}"
+                        raise InputError(msg)
                 except InputError as error:
                     self._fail(place, f"{place}: {error}")
                     if not self._collect:
@@ -171,7 +175,7 @@ class Run:
                 absent.setdefault(row.id, row)
         twice = len(page) - len(absent)
         found = self._store.get(list(absent))
-        usable = np.isfinite(found.vectors).all(axis=1) & found.vectors.any(axis=1)
+        usable = searchable(found.vectors)
         changed: list[Row] = []
         places: list[int] = []
         for place in np.flatnonzero(usable).tolist():

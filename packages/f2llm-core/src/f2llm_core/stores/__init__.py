@@ -24,7 +24,7 @@ _KNOWN = {
 
 
 # Not isinstance: on Python 3.11 that would call the properties, and so the database.
-_METHODS = ["read_stamp", "write_stamp", "count", "entries", "get", "upsert", "delete", "search"]
+_METHODS = [name for name, value in vars(VectorStore).items() if name[0] != "_" and callable(value)]
 
 
 def open_store(store: object) -> VectorStore:

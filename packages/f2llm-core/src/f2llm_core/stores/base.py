@@ -85,6 +85,10 @@ class VectorStore(Protocol):
     def width(self) -> int | None:
         """Dimensions of the vectors that it holds or was made for; None as long as any will do."""
 
+    @property
+    def id_namespace(self) -> str:
+        """What ids are to be made with, if other collections share them; empty if none do."""
+
     def read_stamp(self) -> dict[str, Any] | None:
         """Return what `write_stamp` left here, by whichever process; None if nothing."""
 
@@ -95,8 +99,15 @@ class VectorStore(Protocol):
             stamp: Its `"dimensions"` decide the width of a collection that is only made with it.
         """
 
+    def refusal(self, document: str, metadata: Metadata) -> str | None:
+        """Say why the store cannot hold such a row, before it is embedded; None if it can."""
+
     def exclusive(self) -> AbstractContextManager[object]:
-        """Keep other writers of this kind out meanwhile, where the store cannot take two."""
+        """Keep other writers of this kind out meanwhile, where the store cannot take two.
+
+        Raises:
+            StoreError: It cannot be written.
+        """
 
     def count(self) -> int:
         """Return the number of rows."""
@@ -130,7 +141,8 @@ class VectorStore(Protocol):
 
         Raises:
             NonFiniteError: A vector that is NaN, infinite or zero; nothing was written.
-            StoreError: The lengths differ, an id comes twice, or the store failed.
+            StoreError: The lengths differ, an id comes twice, or the store cannot hold a row;
+                nothing was written. Or the store failed.
         """
 
     def delete(self, ids: Sequence[str]) -> None:
@@ -168,8 +180,7 @@ def sample(store: VectorStore, n: int, seed: int = 0) -> Records:
 
 
 def batches(
-    name: str,
-    size: int,
+    store: VectorStore,
     ids: Sequence[str],
     vectors: npt.ArrayLike,
     documents: Sequence[str],
@@ -178,8 +189,7 @@ def batches(
     """Check the rows of an `upsert`, all before the first, and yield them in batches.
 
     Args:
-        name: The store's.
-        size: Rows of a batch at most.
+        store: That is to hold them.
         ids: As in `VectorStore.upsert`, as are the others.
         vectors: `(n, width)`.
         documents: n texts.
@@ -187,8 +197,9 @@ def batches(
 
     Raises:
         NonFiniteError: A vector that is NaN, infinite or zero.
-        StoreError: The lengths differ, or an id comes twice.
+        StoreError: The lengths differ, an id comes twice, or the store cannot hold a row.
     """
+    name, size = store.name, store.max_batch_size
     rows = np.ascontiguousarray(vectors, dtype=np.float32)
     lengths = len(ids), len(rows), len(documents), len(metadatas)
     if rows.ndim != 2 or len(set(lengths)) != 1:
@@ -201,17 +212,26 @@ def batches(
         twice = next(i for n, i in enumerate(ids) if i in set(ids[:n]))
         msg = f"{name}: the id {twice!r} comes twice in one call; keep one row of each id."
         raise StoreError(msg)
-    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1) | ~rows.any(axis=1))
+    bad = np.flatnonzero(~searchable(rows))
     if bad.size:
         msg = (
             f"{name}: {bad.size} of {len(rows)} vectors are NaN, infinite or zero, the first is of "
             f"id {ids[bad[0]]!r}. Nothing was written."
         )
         raise NonFiniteError(msg, rows=bad.tolist())
+    for id_, document, metadata in zip(ids, documents, metadatas, strict=True):
+        if reason := store.refusal(document, metadata):
+            msg = f"{name} cannot hold the row of id {id_!r}: {reason}. Nothing was written."
+            raise StoreError(msg)
     for start in range(0, len(ids), size):
         part = slice(start, start + size)
         kept = [{k: v for k, v in m.items() if v is not None} for m in metadatas[part]]
         yield list(ids[part]), rows[part], list(documents[part]), kept
+
+
+def searchable(vectors: Vectors) -> npt.NDArray[np.bool_]:
+    """Tell which rows a search can find, `(n,)`: not those that are NaN, infinite or zero."""
+    return np.asarray(np.isfinite(vectors).all(axis=1) & vectors.any(axis=1))
 
 
 def pages(ids: Sequence[str]) -> Iterator[list[str]]:

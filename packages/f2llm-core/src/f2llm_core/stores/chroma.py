@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +70,11 @@ class ChromaStore:
         width: int | None = self._now().dimension
         return width
 
+    @property
+    def id_namespace(self) -> str:
+        """Empty: ids are the collection's own."""
+        return ""
+
     def read_stamp(self) -> dict[str, Any] | None:
         """Return the stamp as it is now, not as it was when the collection was opened.
 
@@ -92,17 +98,46 @@ class ChromaStore:
         with store_errors(self.name, "keep its stamp"):
             self._collection.modify(metadata=kept | {STAMP: json.dumps(dict(stamp))})
 
-    def exclusive(self) -> AbstractContextManager[object]:
+    def refusal(self, document: str, metadata: Metadata) -> str | None:
+        """Say what Chroma's own check of metadata says, and what it lets pass but cannot write."""
+        from chromadb.api.types import validate_metadata
+
+        given: dict[str, Any] = dict(metadata)
+        try:
+            if given:  # which it wants not empty, and upsert makes None
+                validate_metadata(given)
+        except (TypeError, ValueError) as error:
+            return f"{error!s:.300}".rstrip(".")
+        for key, value in metadata.items():
+            for one in value if isinstance(value, list) else [value]:
+                if isinstance(one, int) and not -(2**63) <= one < 2**63:
+                    return f"the number at {key!r} of its metadata has more than 64 bits"
+                if isinstance(one, float) and not math.isfinite(one):
+                    return f"the number at {key!r} of its metadata is {one}, which Chroma drops"
+        return "its metadata has an empty key" if "" in metadata else None
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
         """Wait for others at a folder: Chroma keeps its vectors in files without locks.
 
         A Chroma server needs nothing of the kind.
+
+        Raises:
+            StoreError: The folder cannot be written.
         """
         from filelock import FileLock
 
         settings = self._collection._client._system.settings
         if not settings.is_persistent or settings.chroma_server_host:
-            return nullcontext()
-        return FileLock(Path(settings.persist_directory) / "f2llm.lock")
+            yield
+            return
+        lock = FileLock(Path(settings.persist_directory) / "f2llm.lock")
+        with store_errors(self.name, "be locked for writing"):
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
 
     def count(self) -> int:
         """Return the number of rows."""
@@ -150,7 +185,7 @@ class ChromaStore:
         metadatas: Sequence[Metadata],
     ) -> None:
         """Write rows; see `VectorStore.upsert`."""
-        given = batches(self.name, self.max_batch_size, ids, vectors, documents, metadatas)
+        given = batches(self, ids, vectors, documents, metadatas)
         for keys, rows, texts, metadata in given:
             with store_errors(self.name, f"write {len(keys)} rows"):
                 self._collection.upsert(
@@ -206,5 +241,10 @@ def from_collection(collection: Collection) -> ChromaStore:
 
 
 def from_wrapper(store: Any) -> ChromaStore:  # noqa: ANN401  (not imported)
-    """Use the collection of LangChain's `Chroma` or LlamaIndex's `ChromaVectorStore`."""
-    return ChromaStore(store._collection)
+    """Use the collection of LangChain's `Chroma` or LlamaIndex's `ChromaVectorStore`.
+
+    Raises:
+        StoreError: It was deleted through this store.
+    """
+    with store_errors(f"The collection of this {type(store).__name__}", "be opened"):
+        return ChromaStore(store._collection)

@@ -23,8 +23,8 @@ def guard(store: object, model: object, *, adopt: bool = False) -> VectorStore:
     Args:
         store: What `open_store` takes.
         model: An `F2LLM`, or the adapter of a framework around one.
-        adopt: Stamp a collection that has rows but no stamp, or another one, if an audit of a
-            sample finds that it was made with this model; that does embed the sample.
+        adopt: Stamp a collection that has no stamp, or another one, if an audit of a sample finds
+            that it was made with this model, which does embed the sample; or if it has no rows.
 
     Returns:
         The collection, of which it now is known whose vectors it holds.
@@ -38,10 +38,9 @@ def guard(store: object, model: object, *, adopt: bool = False) -> VectorStore:
         FingerprintWarning: They fit together, but precision, backend or `max_length` differ.
     """
     opened, encoder = open_store(store), encoder_of(model)
-    if adopt:
+    if adopt and not _is_stamped(opened, encoder):
         _adopt(opened, encoder)
-    found = check(opened, encoder)
-    if found is None:
+    if check(opened, encoder) is None:
         opened.write_stamp(encoder.fingerprint.to_dict())
         check(opened, encoder)  # another process may have stamped it at the same time
     return opened
@@ -59,14 +58,7 @@ def check(store: VectorStore, encoder: F2LLM) -> Comparison | None:
     Warns:
         FingerprintWarning: They fit together, but something differs.
     """
-    width = store.width
-    if width is not None and width != encoder.dimensions:
-        msg = (
-            f"{store.name} holds vectors of {width} dimensions, this model makes "
-            f"{encoder.dimensions}. Pass dimensions={width} if the model is the same, or index "
-            "into a new collection."
-        )
-        raise FingerprintError(msg)
+    _check_width(store, encoder)
     stamp = store.read_stamp()
     if stamp is not None:
         found = compare(encoder.fingerprint, Fingerprint.from_dict(stamp), store.name)
@@ -98,13 +90,31 @@ def encoder_of(model: object) -> F2LLM:
     raise ConfigurationError(msg)
 
 
+def _check_width(store: VectorStore, encoder: F2LLM) -> None:
+    width = store.width
+    if width is not None and width != encoder.dimensions:
+        msg = (
+            f"{store.name} holds vectors of {width} dimensions, this model makes "
+            f"{encoder.dimensions}. Pass dimensions={width} if the model is the same, or index "
+            "into a new collection."
+        )
+        raise FingerprintError(msg)
+
+
+def _is_stamped(store: VectorStore, encoder: F2LLM) -> bool:
+    try:
+        return store.read_stamp() == encoder.fingerprint.to_dict()
+    except FingerprintError:  # two stamps that contradict each other
+        return False
+
+
 def _adopt(store: VectorStore, encoder: F2LLM) -> None:
     from f2llm_core.auditing import audit
 
-    if store.count() == 0:
-        return
-    report = audit(store, encoder)
-    if not report.right:
-        msg = f"{store.name} is not adopted. {report}"
-        raise FingerprintError(msg)
+    _check_width(store, encoder)
+    if store.count():
+        report = audit(store, encoder)
+        if not report.right:
+            msg = f"{store.name} is not adopted. {report}"
+            raise FingerprintError(msg)
     store.write_stamp(encoder.fingerprint.to_dict())

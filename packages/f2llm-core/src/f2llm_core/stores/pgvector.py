@@ -89,6 +89,11 @@ class PGVectorStore:
         )
         return found[0][0] if found else None
 
+    @property
+    def id_namespace(self) -> str:
+        """The name of a LangChain collection, all of which share one table and its primary key."""
+        return self._layout.collection or ""
+
     def read_stamp(self) -> dict[str, Any] | None:
         """Return the stamp."""
         stamp: Any = None
@@ -116,6 +121,10 @@ class PGVectorStore:
 
         with store_errors(self.name, "keep its stamp"):
             self._run(work)
+
+    def refusal(self, document: str, metadata: Metadata) -> str | None:
+        """Say so of NUL characters, and of numbers that JSON does not have."""
+        return pgvector_layouts.refusal(document, metadata)
 
     def exclusive(self) -> AbstractContextManager[object]:
         """A transaction is lock enough."""
@@ -166,19 +175,9 @@ class PGVectorStore:
         documents: Sequence[str],
         metadatas: Sequence[Metadata],
     ) -> None:
-        """Write rows; see `VectorStore.upsert`.
-
-        Raises:
-            StoreError: Also for a NUL character in a text, which PostgreSQL cannot hold.
-        """
-        if found := next((i for i, d in zip(ids, documents, strict=False) if "\0" in d), None):
-            msg = (
-                f"{self.name}: the document of id {found!r} holds a NUL character, which "
-                "PostgreSQL cannot store. Remove it before embedding: text.replace('\\0', '')."
-            )
-            raise StoreError(msg)
+        """Write rows; see `VectorStore.upsert`."""
         insert = self._insert()
-        given = batches(self.name, _BATCH, ids, vectors, documents, metadatas)
+        given = batches(self, ids, vectors, documents, metadatas)
         for keys, rows, texts, metadata in given:
             values = {
                 "ids": keys,

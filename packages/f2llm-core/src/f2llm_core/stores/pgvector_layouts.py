@@ -1,14 +1,16 @@
-"""Where LangChain's and LlamaIndex's stores keep what in PostgreSQL, and how to reach it."""
+"""Where LangChain's and LlamaIndex's stores keep what in PostgreSQL, how to reach it, what fits."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy.dialects.postgresql import dialect
 
 from f2llm_core.errors import ConfigurationError
+from f2llm_core.stores.base import Metadata
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -150,3 +152,24 @@ def quoted(name: str) -> str:
 def literal(value: str) -> str:
     """Return a text as SQL, for the same."""
     return "'" + value.replace("'", "''").replace(":", "\\:") + "'"
+
+
+def refusal(document: str, metadata: Metadata) -> str | None:
+    """Say why PostgreSQL, in whatever table, cannot hold a row; None if it can."""
+    for where, found in (("text", document), ("metadata", metadata)):
+        if any("\0" in text for text in _texts_in(found)):
+            return f"its {where} holds a NUL character; remove it: text.replace('\\0', '')"
+    try:
+        json.dumps(dict(metadata), allow_nan=False)
+    except (TypeError, ValueError) as error:  # such as NaN
+        return f"its metadata is no JSON: {error}"
+    return None
+
+
+def _texts_in(value: object) -> Iterator[str]:
+    """Yield the strings of a JSON value, keys included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (Mapping, list, tuple)):
+        for one in (*value, *value.values()) if isinstance(value, Mapping) else value:
+            yield from _texts_in(one)

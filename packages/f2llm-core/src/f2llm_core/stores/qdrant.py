@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from f2llm_core.errors import StoreError
+from f2llm_core.errors import ConfigurationError, StoreError
 from f2llm_core.matryoshka import Vectors
 from f2llm_core.stores.base import (
     PAGE,
@@ -56,6 +56,7 @@ class QdrantStore:
         *,
         vector_name: str = "",
         create: Callable[[int], object] | None = None,
+        hybrid: bool = False,
     ) -> None:
         """Use a collection.
 
@@ -65,12 +66,14 @@ class QdrantStore:
             layout: Of the payloads.
             vector_name: Which of a point's vectors, if the collection has named ones.
             create: Makes the collection, of the width given, if it is not there.
+            hybrid: Whether its points need sparse vectors, too, which are not made here.
         """
         self._client = client
         self._collection = collection
         self._layout = layout
         self._vector_name = vector_name
         self._create = create
+        self._hybrid = hybrid
 
     @property
     def name(self) -> str:
@@ -88,6 +91,11 @@ class QdrantStore:
         dense = self._dense()
         return int(dense.params.size) if dense else None
 
+    @property
+    def id_namespace(self) -> str:
+        """Empty: ids are the collection's own."""
+        return ""
+
     def read_stamp(self) -> dict[str, Any] | None:
         """Return the stamp."""
         config = self._config()
@@ -100,9 +108,8 @@ class QdrantStore:
         Raises:
             StoreError: Also if the server keeps no metadata, being older than 1.16.
         """
+        self._made(int(stamp["dimensions"]))
         with store_errors(self.name, "keep its stamp"):
-            if self._config() is None and self._create is not None:
-                self._create(int(stamp["dimensions"]))
             self._client.update_collection(self._collection, metadata={STAMP: dict(stamp)})
         if self.read_stamp() != dict(stamp):
             msg = (
@@ -110,8 +117,13 @@ class QdrantStore:
             )
             raise StoreError(msg)
 
+    def refusal(self, document: str, metadata: Metadata) -> str | None:
+        """Say so of metadata that would stand where the text does; a payload is any JSON."""
+        return self._layout.refusal(metadata)
+
     def exclusive(self) -> AbstractContextManager[object]:
         """A server takes any number of writers; a folder's client locks it itself."""
+        self._check_writable()
         return nullcontext()
 
     def count(self) -> int:
@@ -158,10 +170,11 @@ class QdrantStore:
         documents: Sequence[str],
         metadatas: Sequence[Metadata],
     ) -> None:
-        """Write rows; see `VectorStore.upsert`."""
+        """Write rows; see `VectorStore.upsert`. A folder is written row by row, not by batch."""
         from qdrant_client import models
 
-        given = batches(self.name, _BATCH, ids, vectors, documents, metadatas)
+        self._check_writable()
+        given = batches(self, ids, vectors, documents, metadatas)
         using = None
         for keys, part, texts, metadata in given:
             using = self._made(part.shape[1]) if using is None else using
@@ -217,8 +230,17 @@ class QdrantStore:
         if self._vector_name in vectors or len(vectors) == 1:
             name = self._vector_name if self._vector_name in vectors else next(iter(vectors))
             return _Dense(name, vectors[name])
-        msg = f"{self.name} has the vectors {', '.join(vectors)}, and no {self._vector_name!r}."
+        known = ", ".join(vectors) or "none"
+        msg = f"{self.name} has no dense vectors {self._vector_name!r}, but these: {known}."
         raise StoreError(msg)
+
+    def _check_writable(self) -> None:
+        if self._hybrid:
+            msg = (
+                f"{self.name} is for hybrid search, and no sparse vectors are made here: add "
+                "documents by the framework's own methods. guard and audit work on it."
+            )
+            raise StoreError(msg)
 
     def _made(self, width: int) -> str:
         """Return the name of the vectors, of a collection that is there from now on."""
@@ -234,23 +256,38 @@ class QdrantStore:
 
 
 def _point_id(id_: str) -> int | str:
-    return int(id_) if id_.isdecimal() else id_
+    number = id_.isascii() and id_.isdecimal()
+    return int(id_) if number and str(int(id_)) == id_ else id_  # "007" is another id than 7
 
 
 def from_langchain(store: Any) -> QdrantStore:  # noqa: ANN401  (not imported)
     """Wrap the collection of a `langchain_qdrant.QdrantVectorStore`."""
     layout = LangChainLayout(store.content_payload_key, store.metadata_payload_key)
-    return QdrantStore(store.client, store.collection_name, layout, vector_name=store.vector_name)
+    return QdrantStore(
+        store.client,
+        store.collection_name,
+        layout,
+        vector_name=store.vector_name,
+        hybrid=store.retrieval_mode != "dense",
+    )
 
 
 def from_llama_index(store: Any) -> QdrantStore:  # noqa: ANN401
-    """Wrap the collection of a `llama_index` `QdrantVectorStore`, which makes it when it must."""
+    """Wrap the collection of a `llama_index` `QdrantVectorStore`, which makes it when it must.
+
+    Raises:
+        ConfigurationError: It is asynchronous.
+    """
+    if store.client is None:
+        msg = "This QdrantVectorStore works asynchronously only; pass it client=, too, for this."
+        raise ConfigurationError(msg)
     return QdrantStore(
         store.client,
         store.collection_name,
         LlamaIndexLayout(store.text_key or "text"),
         vector_name=store.dense_vector_name,
         create=lambda width: _create(store, width),
+        hybrid=store.enable_hybrid,
     )
 
 

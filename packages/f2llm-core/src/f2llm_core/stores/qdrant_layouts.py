@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Protocol
 
 from f2llm_core.stores.base import Metadata
@@ -17,6 +18,9 @@ class Layout(Protocol):
 
     def path(self, key: str) -> str:
         """Return the payload path of a metadata key."""
+
+    def refusal(self, metadata: Metadata) -> str | None:
+        """Say why metadata does not fit into a payload; None if it does."""
 
     def pack(self, document: str, metadata: Metadata) -> Payload:
         """Return the payload of a row."""
@@ -35,7 +39,11 @@ class LangChainLayout:
 
     def path(self, key: str) -> str:
         """Return the payload path of a metadata key."""
-        return f"{self._metadata}.{key}"
+        return f"{self._metadata}.{_quoted(key)}"
+
+    def refusal(self, metadata: Metadata) -> str | None:
+        """None: metadata has a key of its own."""
+        return None
 
     def pack(self, document: str, metadata: Metadata) -> Payload:
         """Return the payload of a row."""
@@ -55,20 +63,38 @@ class LlamaIndexLayout:
 
     def path(self, key: str) -> str:
         """Return the payload path of a metadata key."""
-        return key
+        return _quoted(key)
+
+    def refusal(self, metadata: Metadata) -> str | None:
+        """Say so of a row without node, whose metadata has the key of its text."""
+        if self._document in metadata and not _node(metadata):
+            return f"its metadata has the key {self._document!r}, where LlamaIndex keeps the text"
+        return None
 
     def pack(self, document: str, metadata: Metadata) -> Payload:
         """Return the payload of a row."""
         payload = dict(metadata)
-        if _NODE in payload:
-            node = json.loads(payload[_NODE]) | {"text": document}
-            return payload | {_NODE: json.dumps(node)}
+        if node := _node(payload):
+            return payload | {_NODE: json.dumps(node | {"text": document})}
         return payload | {self._document: document}
 
     def unpack(self, payload: Payload) -> tuple[str | None, Payload]:
         """Return document and metadata of a payload."""
-        if self._document in payload:
-            metadata = {k: v for k, v in payload.items() if k != self._document}
-            return payload[self._document], metadata
+        if node := _node(payload):  # whose metadata may have any key
+            return node.get("text"), payload
+        metadata = {k: v for k, v in payload.items() if k != self._document}
+        return payload.get(self._document), metadata
+
+
+def _node(payload: Metadata) -> dict[str, Any]:
+    """Return the node in a payload; empty if there is none that can be read."""
+    try:
         node = json.loads(payload.get(_NODE) or "{}")
-        return node.get("text"), payload
+    except (TypeError, ValueError):
+        return {}
+    return node if isinstance(node, dict) else {}
+
+
+def _quoted(key: str) -> str:
+    """Return a key as a step of a payload path, in which a dot would begin another step."""
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else f'"{key}"'
