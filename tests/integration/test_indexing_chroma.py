@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from langchain_core.documents import Document
 from llama_index.core import Document as LlamaDocument
 from llama_index.core import VectorStoreIndex
@@ -116,6 +120,23 @@ def test_a_folder_that_cannot_be_written_is_said(encoder, tmp_path):
         with pytest.raises(StoreError, match="'papers' could not be locked for writing"):
             index(collection, encoder, [("a", "text")])
         assert open_store(collection).read_stamp() is None
+
+
+def test_waiting_for_another_writer_is_said(encoder, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("f2llm_core.stores.chroma._PATIENCE", 0.05)
+    held = threading.Event()
+
+    def write():
+        with FileLock(tmp_path / "f2llm.lock"):
+            held.set()
+            time.sleep(1)
+
+    with chroma(tmp_path, None, 64) as store, ThreadPoolExecutor() as other:
+        other.submit(write)
+        held.wait()
+        assert index(store, encoder, [("a", "text")]).added == 1
+    [said] = caplog.messages
+    assert "waiting until another process has written" in said
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 # Key of the stamp, a JSON string as Chroma's metadata is flat; and name of the embedding function.
 STAMP = "f2llm"
+
+_PATIENCE = 2.0  # seconds of waiting for another process before it is said
+_LOGGER = logging.getLogger(__name__)
 
 
 class ChromaStore:
@@ -125,7 +129,7 @@ class ChromaStore:
         Raises:
             StoreError: The folder cannot be written.
         """
-        from filelock import FileLock
+        from filelock import FileLock, Timeout
 
         settings = self._collection._client._system.settings
         if not settings.is_persistent or settings.chroma_server_host:
@@ -133,7 +137,11 @@ class ChromaStore:
             return
         lock = FileLock(Path(settings.persist_directory) / "f2llm.lock")
         with store_errors(self.name, "be locked for writing"):
-            lock.acquire()
+            try:
+                lock.acquire(timeout=_PATIENCE)
+            except Timeout:
+                _LOGGER.warning("%s: waiting until another process has written", self.name)
+                lock.acquire()
         try:
             yield
         finally:
