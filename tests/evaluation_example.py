@@ -129,6 +129,7 @@ def _compare(system: SystemResult, other: SystemResult, language: str | None) ->
         low=round(difference - 0.02, 4),
         high=round(difference + 0.02, 4),
         p_value=0.001 if abs(difference) > 0.02 else 0.21,
+        p_holm=0.005 if abs(difference) > 0.02 else 0.21,
         better=ours.queries // 3,
         worse=ours.queries // 5,
     )

@@ -26,13 +26,10 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def found(checkpoint, tmp_path_factory):
-    """What `ray_job` found; in a process of its own, which may use sockets."""
-    job = Path(__file__).with_name("ray_job.py")
-    arguments = [checkpoint, tmp_path_factory.mktemp("ray"), ROWS, BATCH_SIZE]
+def run_job(name, *arguments):
+    """Return what a job found; in a process of its own, which may use sockets."""
     done = subprocess.run(
-        [sys.executable, str(job), *map(str, arguments)],
+        [sys.executable, str(Path(__file__).with_name(name)), *map(str, arguments)],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         text=True,
@@ -40,6 +37,11 @@ def found(checkpoint, tmp_path_factory):
         timeout=1700,
     )
     return json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
+
+
+@pytest.fixture(scope="module")
+def found(checkpoint, tmp_path_factory):
+    return run_job("ray_job.py", checkpoint, tmp_path_factory.mktemp("ray"), ROWS, BATCH_SIZE)
 
 
 def test_nothing_is_lost_or_doubled_by_a_killed_worker(found):
@@ -90,3 +92,33 @@ def test_the_command_starts_and_ends_a_cluster_of_its_own(checkpoint, tmp_path):
     assert report["embedded"] == 50
     assert [one["place"] for one in report["failed"]] == [f"{corpus}:51"]
     assert "Rows left out: 1." in done.stderr
+
+
+@in_full
+def test_indexing_survives_a_killed_worker(checkpoint, tmp_path):
+    pytest.importorskip("chromadb")
+    found = run_job("ray_index_job.py", checkpoint, tmp_path / "index", 5000, 100)
+    assert (found["killed"], found["workers"]) == (1, 3)  # the third took its place
+    assert (found["lost"], found["doubled"], found["foreign"], found["changed"]) == (0, 0, 0, 0)
+    assert found["difference"] < 1e-5
+    first, again = found["first"], found["again"]
+    assert first["added"] + first["unchanged"] == 5000  # what was stored before the answer
+    assert [one["place"] for one in first["failed"]] == ["id 'bad'"]
+    assert (again["added"], again["embedded"], again["unchanged"]) == (0, 0, 5000)
+
+
+@in_full
+def test_shares_are_kept_to_and_a_lost_node_loses_nothing(checkpoint, tmp_path):
+    found = run_job("ray_cluster_job.py", checkpoint, tmp_path, 5000, 50)
+    halves, [whole] = found["half_gpus"], found["whole_gpu"]
+    assert len(halves) == 2
+    for one in halves:
+        assert one["shares"] == {"CPU": 1.0, "GPU": 0.5}
+        assert (one["threads"], one["gpus"]) == (1, "0")
+    assert whole["shares"] == {"CPU": 2.0, "GPU": 1.0}
+    assert (whole["threads"], whole["gpus"]) == (2, "0")
+    assert {one["node"] for one in (*halves, whole)} == {found["node_with_gpu"]}
+    assert found["nodes"] == 2
+    assert found["embedded"]["embedded"] == 5000
+    assert (found["lost"], found["doubled"], found["foreign"]) == (0, 0, 0)
+    assert found["difference"] < 1e-5

@@ -195,6 +195,17 @@ def test_an_error_of_many_lines_becomes_one():
         del main.commands["fail"]
 
 
+def test_what_the_system_refuses_is_one_line(monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device", "file")
+
+    monkeypatch.setattr(sys.modules["f2llm_core.cli.info"], "_print_machine", full)
+    result = CliRunner().invoke(main, ["info"])
+    assert result.exit_code == 1
+    assert result.stderr == "Error: [Errno 28] No space left on device: 'file'\n"
+    assert isinstance(CliRunner().invoke(main, ["--debug", "info"]).exception, OSError)
+
+
 def test_foreign_warnings_look_as_usual():
     @click.command()
     def caution():

@@ -102,7 +102,7 @@ def test_no_key_no_header(ask, server, monkeypatch):
 @pytest.mark.parametrize(
     ("response", "said"),
     [
-        (httpx.ConnectError("refused"), "cannot be reached: refused"),
+        (httpx.ConnectError("refused"), "gave no answer (refused)"),
         (httpx.Response(401, text="no\nkey"), "answered 401: no key"),
         (httpx.Response(200, text="<html>"), "gave no answer in the form"),
         (httpx.Response(200, json={"choices": []}), "gave no answer in the form"),
@@ -116,6 +116,39 @@ def test_what_a_server_does_wrong_is_one_line(ask, server, response, said):
     [line] = result.stderr.splitlines()
     assert line.startswith("Error: http://chat.test/v1/chat/completions ")
     assert said in line
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://u:secret@chat.test", "it holds credentials"),
+        ("chat.test/v1", "expected the address of a server"),
+        ("http://[secret", "expected the address of a server"),
+        ("http://chat.test:secret", "expected the address of a server"),
+        ("http://", "expected the address of a server"),
+    ],
+)
+def test_what_is_no_address_is_said_and_not_repeated(ask, server, url, said):
+    result = ask("--llm-base-url", url, "--llm-model", "small", code=2)
+    assert said in result.stderr
+    assert "secret" not in result.output
+    assert not server.sent
+
+
+def test_a_key_is_checked_and_never_shown(ask, server, monkeypatch):
+    monkeypatch.setenv("F2LLM_LLM_API_KEY", "schlüssel")
+    result = ask(*SERVER, code=1)
+    assert result.stderr == "Error: F2LLM_LLM_API_KEY: expected printable ASCII without spaces.\n"
+    monkeypatch.setenv("F2LLM_LLM_API_KEY", "k3y")
+    server.response = httpx.Response(401, text="bad key k3y")
+    assert "answered 401: bad key ***" in ask(*SERVER, code=1).stderr
+
+
+def test_an_answer_does_not_steer_the_terminal(ask, server):
+    answer = "Webb\n\x1b[2J\x9b31m\x07[1]."
+    server.response = httpx.Response(200, json={"choices": [{"message": {"content": answer}}]})
+    assert ask(*SERVER).stdout.startswith("Webb\n[2J31m[1].\n")
+    assert json.loads(ask(*SERVER, "--json").stdout)["answer"] == answer
 
 
 def test_a_server_needs_a_model(ask):

@@ -88,6 +88,7 @@ def test_ray_is_told_all_that_was_asked_for(run, file, monkeypatch):
     from f2llm_core.distributed import ray_pool
 
     def embed_dataset(dataset, encoder, output, **options):
+        print("(raylet) A worker died.")  # as Ray does, to standard output
         asked.update(options, width=encoder.dimensions, output=output.name)
         return EmbedReport(embedded=5, tokens=50, seconds=2.0)
 

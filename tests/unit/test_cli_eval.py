@@ -23,7 +23,9 @@ def file(tmp_path):
 
 
 @pytest.fixture
-def run(checkpoint):
+def run(checkpoint, monkeypatch):
+    monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # the command would set it
+
     def run(data, *args, code=0, model=checkpoint):
         options = ("--dtype", "float32", "--resamples", 100)
         arguments = [str(arg) for arg in ("eval", model, data, *options, *args)]
@@ -65,6 +67,86 @@ def test_precisions_models_and_baselines(run, file, checkpoint, tmp_path):
         ("langchain_core.embeddings:DeterministicFakeEmbedding", "baseline", 12),
     ]
     assert {s["width"] for s in results["systems"][1]["scores"]} == {16, 64}
+
+
+def test_models_of_one_name_and_classes_of_one_name_are_told_apart(run, file, checkpoint, tmp_path):
+    folders = [tmp_path / run_ / "final" for run_ in ("first", "second")]
+    for folder in folders:
+        folder.parent.mkdir()
+        folder.symlink_to(checkpoint)
+    fake = "langchain_core.embeddings:DeterministicFakeEmbedding"
+    baselines = ("--baseline", f"{fake}?size=12", "--baseline", f"{fake}?size=16")
+    options = ("--model", folders[0], "--model", folders[1], *baselines)
+    results = json.loads(run(file, *options, "--json").stdout)
+    assert [s["name"] for s in results["systems"]] == [
+        "model",
+        *map(str, folders),
+        f"{fake}?size=12",
+        f"{fake}?size=16",
+    ]
+
+
+@pytest.fixture
+def unused(monkeypatch):
+    """Fail if anything is embedded."""
+
+    def embed(*_, **__):
+        raise AssertionError
+
+    monkeypatch.setattr("f2llm_core.encoder.F2LLM.encode_query", embed)
+
+
+@pytest.mark.usefixtures("unused")
+@pytest.mark.parametrize(
+    ("args", "code", "message"),
+    [
+        (("--model", "no/such/model"), 1, "'no/such/model' is no model"),
+        (("--baseline", "json:Loader"), 1, "module 'json' has no attribute 'Loader'"),
+        (("--dtype", "float32,float32"), 2, "model, float32 is named twice."),
+        (("--baseline", "json:loads?a=1", "--baseline", "json:loads?a=1"), 2, "is named twice."),
+    ],
+)
+def test_what_would_end_it_later_is_said_before_anything_is_embedded(
+    run, file, args, code, message
+):
+    assert message in run(file, *args, code=code).stderr
+
+
+@pytest.mark.usefixtures("unused")
+def test_a_folder_that_cannot_be_written_to(run, file, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda *_: False)  # root may write anywhere
+    said = f"the folder {tmp_path} cannot be written to."
+    assert said in " ".join(run(file, "--html", tmp_path / "r.html", code=2).stderr.split())
+
+
+@pytest.mark.usefixtures("unused")
+def test_stock_integrations_need_the_weights_and_must_be_there(run, file, monkeypatch):
+    import sys
+
+    for name in ("sentence_transformers", "langchain_huggingface"):
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, "llama_index.embeddings.huggingface", None)
+    assert "None of the stock integrations" in run(file, "--stock", code=1).stderr
+    monkeypatch.undo()
+    monkeypatch.setenv("F2LLM_BASE_URL", "http://localhost:9")
+    options = ("eval", "80M", file, "--stock", "--offline")
+    result = CliRunner().invoke(main, list(map(str, options)))
+    assert (result.exit_code, "needs the weights" in result.stderr) == (2, True)
+
+
+def test_a_class_of_the_current_folder_and_its_key(run, file, tmp_path, monkeypatch):
+    (tmp_path / "own_embedder.py").write_text(
+        "class Own:\n"
+        "    def __init__(self, api_key): assert api_key == 'k3y'\n"
+        "    def embed_query(self, text): return [1.0] * 8\n"
+        "    def embed_documents(self, texts): return [[1.0] * 8 for _ in texts]\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [path for path in __import__("sys").path if path])
+    shown = run(file, "--baseline", "own_embedder:Own?api_key=k3y", "--json").stdout
+    assert "k3y" not in shown
+    command = json.loads(shown)["command"]
+    assert "--baseline 'own_embedder:Own?api_key=***'" in command
 
 
 def test_stock_integrations(run, file):
@@ -127,7 +209,12 @@ def test_parallel_texts(run, tmp_path):
         (("--field", "q=x"), 1, "Error: field='q': allowed are 'id', 'query'"),
         (("--format", "csv"), 1, "Error: format='csv': allowed are 'beir', 'mteb'"),
         (("--language", "de"), 1, "Error: asked: nothing is in de; it has en."),
-        (("--html", "no/where.html"), 2, "Invalid value for '--html': there is no folder no."),
+        (("--seed", -1), 2, "'--seed': -1 is not in the range x>=0"),
+        (
+            ("--html", "no/where.html"),
+            2,
+            "Invalid value for '--html': the folder no does not exist.",
+        ),
         (("--task", "cooking"), 1, "Error: Unknown task 'cooking'"),
         (("--dtype", "float32,float7"), 1, "Error: dtype='float7': allowed are 'auto'"),
     ],

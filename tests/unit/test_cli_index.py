@@ -86,7 +86,7 @@ def test_broken_lines_can_be_left_out(run, file, tmp_path):
     first, second, last = result.stderr.splitlines()
     assert first.startswith(f"{file}:6: not valid JSON")
     assert second == f"{file}:7: no field 'text'; it has none"
-    assert last.startswith("2 lines were left out")
+    assert last == "Lines left out: 2; so nothing was removed."
     assert len(rows(tmp_path)) == 5
 
 

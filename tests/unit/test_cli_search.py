@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from f2llm_core.cli import main
+from f2llm_core.cli.search import Found
 from store_kinds import COSINE, chroma_client
 
 TEXTS = {
@@ -71,6 +72,17 @@ def test_queries_come_from_standard_input(search):
     assert [a["found"][0]["metadata"]["f2llm_source"] for a in asked] == ["webb", "ulm"]
     assert "Wann fährt der Zug?" in search(stdin=lines).stdout.splitlines()
     assert "Give a QUERY" in search(code=2).stderr
+
+
+def test_standard_input_is_utf_8_with_or_without_a_mark(search):
+    asked = json.loads(search("--json", "-k", 1, stdin=b"\xef\xbb\xbfmoon?\r\n").stdout)
+    assert [a["query"] for a in asked] == ["moon?"]
+    result = search(stdin=b"moon?\ncaf\xe9\n", code=1)
+    assert result.stderr == "Error: standard input:2: not UTF-8 (byte 0xe9).\n"
+
+
+def test_a_stored_text_does_not_steer_the_terminal():
+    assert str(Found("1", 0.5, "a\x1b[2J\x07b", {})) == "0.500  a[2Jb\n       1"
 
 
 def test_a_collection_of_unknown_origin_is_refused(search):

@@ -102,6 +102,21 @@ def test_a_stopped_call_is_completed(embed, encoder, output):
     assert (report.embedded, report.skipped) == (1, 2)
 
 
+def test_an_error_before_anything_was_written_promises_nothing(encoder, output):
+    def fails():
+        raise StoreError("there is no input.")
+        yield
+
+    with pytest.raises(StoreError, match=r"^there is no input\.$"):
+        embed_tables(fails(), encoder, output)
+
+
+def test_what_cannot_be_read_is_said_before_a_folder_is_made(encoder, tmp_path, output):
+    with pytest.raises(ConfigurationError, match="is no file, or folder of files"):
+        embed_tables(read_tables([tmp_path / "corpus.txt"]), encoder, output)
+    assert not output.exists()
+
+
 def test_a_part_is_there_whole_or_not_at_all(embed, output, monkeypatch):
     def killed(_):
         raise KeyboardInterrupt

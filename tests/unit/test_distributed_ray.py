@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pickle
+import socket
 import sys
 from types import SimpleNamespace
 
@@ -24,6 +26,7 @@ from f2llm_core import (
 from f2llm_core.distributed import embed_dataset, read_dataset
 from f2llm_core.distributed.folder import VectorFolder
 from f2llm_core.distributed.ray_pool import Pool, _error, _typed
+from f2llm_core.distributed.ray_pool import cluster as ray_cluster
 from f2llm_core.distributed.ray_workers import (
     EmbedJob,
     IndexJob,
@@ -41,10 +44,12 @@ ray = pytest.importorskip("ray")
 
 @pytest.fixture
 def cluster(monkeypatch):
-    """Make Ray say that it has so many CPUs and GPUs."""
+    """Make Ray say that it has nodes of so many CPUs and GPUs, and one that went away."""
 
-    def has(**resources):
-        monkeypatch.setattr(ray, "cluster_resources", lambda: resources)
+    def has(*nodes):
+        found = [{"Alive": True, "Resources": resources} for resources in nodes]
+        gone = {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}}
+        monkeypatch.setattr(ray, "nodes", lambda: [gone, *found])
 
     return has
 
@@ -137,39 +142,89 @@ def test_a_worker_keeps_to_its_share(encoder, monkeypatch):
 @pytest.mark.parametrize(
     ("there", "asked", "workers"),
     [
-        ({"CPU": 5.0}, (None, 1, 0), 4),  # one is left for reading
-        ({"CPU": 5.0}, (2, 2, 0), 2),
-        ({"CPU": 64.0, "GPU": 4.0}, (None, 8, 1), 4),
-        ({"CPU": 64.0, "GPU": 1.0}, (None, 1, 0.1), 10),
-        ({"CPU": 3.0, "GPU": 8.0}, (None, 1, 1), 2),
-        ({"CPU": 1.5}, (None, 0.5, 0), 1),
+        ([{"CPU": 5.0}], (None, 1, 0), 4),  # one is left for reading
+        ([{"CPU": 5.0}], (2, 2, 0), 2),
+        ([{"CPU": 64.0, "GPU": 4.0}], (None, 8, 1), 4),
+        ([{"CPU": 64.0, "GPU": 1.0}], (None, 1, 0.1), 10),
+        ([{"CPU": 3.0, "GPU": 8.0}], (None, 1, 1), 2),
+        ([{"CPU": 1.5}], (None, 0.5, 0), 1),
+        ([{"CPU": 3.0}, {"CPU": 3.0}], (None, 2, 0), 2),  # a worker is on one node
+        ([{"CPU": 2.0}, {"CPU": 2.0}], (None, 2, 0), 1),
+        ([{"CPU": 4.0}, {"CPU": 4.0, "GPU": 1.0}], (None, 1, 0.5), 2),
+        ([{"CPU": 1.0}, {"CPU": 4.0, "GPU": 4.0}], (None, 1, 1), 4),  # the other one reads
+        ([{"GPU": 4.0}, {"CPU": 4.0, "GPU": 4.0}], (None, 1, 1), 3),
     ],
 )
 def test_workers_fit_into_the_cluster(encoder, cluster, there, asked, workers):
-    cluster(**there)
+    cluster(*there)
     assert Pool.fit(encoder, *asked).workers == workers
 
 
 @pytest.mark.parametrize(
     ("there", "asked"),
     [
-        ({"CPU": 1.0}, (None, 1, 0)),  # nothing would be read
-        ({"CPU": 2.0}, (2, 1, 0)),
-        ({"CPU": 8.0}, (None, 1, 1)),
-        ({"CPU": 8.0, "GPU": 1.0}, (2, 1, 1)),
+        ([{"CPU": 1.0}], (None, 1, 0)),  # nothing would be read
+        ([{"CPU": 2.0}], (2, 1, 0)),
+        ([{"CPU": 8.0}], (None, 1, 1)),
+        ([{"CPU": 8.0, "GPU": 1.0}], (2, 1, 1)),
+        ([{"CPU": 2.0}] * 8, (None, 4, 0)),  # in all of them together, but in none
+        ([{"CPU": 8.0}, {"GPU": 1.0}], (None, 1, 1)),
+        ([], (None, 1, 0)),
     ],
 )
 def test_workers_without_room_are_refused_rather_than_waited_for(encoder, cluster, there, asked):
-    cluster(**there)
+    cluster(*there)
     with pytest.raises(ConfigurationError, match="do not fit into this cluster"):
         Pool.fit(encoder, *asked)
 
 
-@pytest.mark.parametrize("asked", [(0, 1, 0), (1, 0, 0), (1, 1, -1), (1, "1", 0), (1.5, 1, 0)])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        (0, 1, 0),
+        (1, 0, 0),
+        (1, 1, -1),
+        (1, "1", 0),
+        (1.5, 1, 0),
+        (1, 1, math.inf),
+        (1, math.nan, 0),
+    ],
+)
 def test_shares_are_numbers(encoder, cluster, asked):
-    cluster(CPU=8.0)
+    cluster({"CPU": 8.0})
     with pytest.raises(ConfigurationError, match="expected a"):
         Pool.fit(encoder, *asked)
+
+
+def test_a_gpu_and_a_half_is_no_share(encoder, cluster):
+    cluster({"CPU": 8.0, "GPU": 8.0})
+    with pytest.raises(ConfigurationError, match=r"gpus_per_worker=1\.5: Ray shares one GPU"):
+        Pool.fit(encoder, 1, 1, 1.5)
+    assert Pool.fit(encoder, 1, 1, 2.0).gpus == 2
+
+
+@pytest.mark.enable_socket
+def test_an_address_where_nobody_listens_is_said_at_once(monkeypatch):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"  # bound, but nobody listens
+        monkeypatch.setattr(ray, "init", lambda *_, **__: pytest.fail("Ray would try for minutes"))
+        for given in (address, f"ray://{address}"):
+            monkeypatch.setenv("RAY_ADDRESS", given)
+            said = f"^RAY_ADDRESS='{given}': no Ray cluster"
+            with pytest.raises(ConfigurationError, match=said), ray_cluster():
+                pass
+
+
+def test_what_ray_says_of_an_address_is_said(monkeypatch):
+    def init(address, **_):
+        raise ConnectionError(f"nothing at {address}")
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    said = r"RAY_ADDRESS='auto': .*: nothing at auto$"
+    with pytest.raises(ConfigurationError, match=said), ray_cluster():
+        pass
 
 
 def test_errors_of_ray_are_errors_of_this_library():

@@ -280,5 +280,6 @@ class TestCommand:
     def test_what_does_not_go_together(self, checkpoint, tmp_path):
         url = ("--base-url", "http://127.0.0.1:9")
         assert self.invoke(checkpoint, *url, "--write-golden", tmp_path / "g").exit_code == 2
+        assert self.invoke(checkpoint, "--golden", __file__, "--write-golden", "g").exit_code == 2
         assert self.invoke(checkpoint, *url, "--dtype", "float32").exit_code == 1
         assert self.invoke(checkpoint, "--server-model", "name").exit_code == 1

@@ -268,6 +268,15 @@ def test_only_some_languages(beir, refused):
         read_dataset(beir, languages=["de", "xx"])
 
 
+def test_a_language_without_a_question_and_its_answer_is_refused(tmp_path):
+    rows = [{"query": "What?", "text": "Das.", "language": "en", "document_language": "de"}]
+    path = write(tmp_path / "asked.jsonl", rows)
+    for language in ("de", "en"):
+        with pytest.raises(DataError, match=f"^asked: no query in {language} has an answer in "):
+            read_dataset(path, languages=[language])
+    assert len(read_dataset(path, languages=["de", "en"]).queries) == 1
+
+
 def test_options_of_another_form_are_refused(beir, tmp_path):
     path = write(tmp_path / "asked.jsonl", [{"query": "What?", "text": "That."}])
     for data, options, message in [

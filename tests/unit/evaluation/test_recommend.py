@@ -109,6 +109,7 @@ def compared(difference, p_value, baseline_width=320):
         difference,
         low,
         high,
+        p_value / 3,  # what is said goes by the corrected one
         p_value,
         9,
         3,

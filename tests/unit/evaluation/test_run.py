@@ -21,6 +21,7 @@ from f2llm_core.evaluation import Resampling, System, evaluate, f2llm_system
 from f2llm_core.evaluation.data import DatasetBuilder
 from f2llm_core.evaluation.measure import measure
 from f2llm_core.evaluation.metrics import Metrics
+from f2llm_core.evaluation.statistics import holm
 from f2llm_core.evaluation.worst import worst_queries
 
 QUICK = Resampling(resamples=100)
@@ -122,8 +123,26 @@ def test_comparison(things):
     assert whole.low <= whole.difference <= whole.high
     assert whole.better + whole.worse <= 40
     assert [c.query_language for c in results.comparisons] == [None, "de", "en"]
+    assert [c.p_holm for c in results.comparisons[1:]] == holm(
+        [c.p_value for c in results.comparisons[1:]]
+    )
+    # As many signs are drawn as the correction will take back.
+    drawn = [c.p_value * (100 * n + 1) for c, n in zip(results.comparisons, (1, 2, 2), strict=True)]
+    assert drawn == pytest.approx(np.round(drawn))
     alike = evaluate([system(name="a"), system(name="b")], things, resampling=QUICK).comparisons[0]
     assert (alike.difference, alike.p_value, alike.better, alike.worse) == (0, 1, 0, 0)
+
+
+def test_systems_are_one_family_of_tests_and_the_languages_of_each_another(things):
+    systems = [system(seed, name=str(seed)) for seed in range(3)]
+    found = evaluate(systems, things, resampling=QUICK).comparisons
+    for family in (
+        [c for c in found if c.query_language is None],
+        [c for c in found if c.query_language and c.baseline == "1"],
+        [c for c in found if c.query_language and c.baseline == "2"],
+    ):
+        assert len(family) == 2
+        assert [c.p_holm for c in family] == holm([c.p_value for c in family])
 
 
 def test_code_switched_queries_have_a_row_of_their_own(parallel_file):
@@ -161,8 +180,9 @@ def test_an_id_with_white_space_cannot_be_in_a_run(tmp_path):
     builder.passage("x:1", "a b", "text")
     builder.query("x:2", "q", "query")
     builder.judge("x:3", "q", "a b")
+    never = replace(system(), embed_queries=lambda _: pytest.fail("it is said before"))
     with pytest.raises(DataError, match="the id 'a b' holds white space"):
-        evaluate([system()], builder.build(), run_file=tmp_path / "run", resampling=QUICK)
+        evaluate([never], builder.build(), run_file=tmp_path / "run", resampling=QUICK)
 
 
 def test_worst_queries(things):
@@ -212,6 +232,29 @@ def test_a_relevant_passage_beyond_the_kept_ones_has_no_rank(things, monkeypatch
     [right] = found.worst[0].relevant
     assert (right.rank, right.score) == (None, None)
     assert len(found.worst[0].found) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("ab " * 100, "ab " * 100),
+        ("abcde " * 100, ("abcde " * 50).strip() + "…"),
+        ("abcdef " * 100, ("abcdef " * 42).strip() + "…"),
+        ("abcde\n" + "x" * 400, "abcde\n" + "x" * 293 + "…"),
+        ("夜空を描画する。" * 50, ("夜空を描画する。" * 50)[:299] + "…"),
+    ],
+)
+def test_a_long_text_is_shown_to_the_end_of_a_word(text, shown):
+    builder = DatasetBuilder("x")
+    builder.passage("x:1", "a", text)
+    builder.passage("x:1", "b", "right")
+    builder.query("x:2", "q", text)
+    builder.judge("x:3", "q", "b")
+    data = builder.build()
+    measured = measure(system(), data, Metrics(["R@1"], data.judgements), None)
+    [query] = worst_queries(measured.found, np.zeros(1), 1)
+    assert (query.query, query.found[0].text) == (shown, shown)
+    assert len(shown) <= 300
 
 
 def test_speed_is_measured_on_demand(encoder, things):

@@ -7,8 +7,9 @@ from itertools import product
 import numpy as np
 import pytest
 
+from f2llm_core import ConfigurationError
 from f2llm_core.evaluation import Resampling, statistics
-from f2llm_core.evaluation.statistics import number_groups
+from f2llm_core.evaluation.statistics import holm, number_groups
 
 ALONE = np.arange(400)
 
@@ -71,6 +72,28 @@ def test_a_p_value_is_the_share_of_all_signs():
     assert Resampling().p_value(np.zeros(5), np.arange(5)) == 1.0
     assert Resampling().p_value(np.ones(40), np.arange(40)) == pytest.approx(1 / 1001)
     assert Resampling().p_value(np.ones(40), np.zeros(40, int)) == 1.0  # one observation
+
+
+def test_a_p_value_that_will_be_corrected_is_drawn_more_often():
+    alone, of_many = (Resampling().p_value(np.ones(40), np.arange(40), tests=n) for n in (1, 50))
+    assert of_many == pytest.approx(1 / 50_001)
+    assert max(holm([of_many] * 50)) < alone * 1.001  # as small as if it were the only one
+
+
+def test_holms_correction():
+    # By hand: 4 x 0.01, then 3 x 0.02, 2 x 0.03 and 0.04, none below the one before it.
+    assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert holm([0.5, 0.001, 0.9]) == pytest.approx([1.0, 0.003, 1.0])
+    assert holm([0.2]) == [0.2]
+    assert holm([]) == []
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"seed": -1}, {"resamples": 0}, {"confidence": 1.0}, {"confidence": 95}]
+)
+def test_what_is_no_resampling(wrong):
+    with pytest.raises(ConfigurationError, match=f"{next(iter(wrong))}=.*: expected a"):
+        Resampling(**wrong)
 
 
 def test_groups_by_name():

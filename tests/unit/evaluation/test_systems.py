@@ -126,6 +126,38 @@ def test_a_name_that_makes_nothing_is_said(spec, message):
         load_system(spec)
 
 
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda _: 1 / 0, r"^mine failed to embed 3 texts: ZeroDivisionError: division by zero$"),
+        (lambda _: [[1.0, 2.0], [1.0]], "^mine failed to embed 3 texts: ValueError: "),
+        (lambda texts: [[1.0]] * (len(texts) - 1), r"^mine made an array of shape \(2, 1\) of 3"),
+        (lambda texts: [1.0] * len(texts), r"shape \(3,\) of 3 texts; expected a row each"),
+    ],
+)
+def test_an_embedder_that_fails_is_named(make, message):
+    class Broken(Chain):
+        def embed_documents(self, texts):
+            return make(texts)
+
+    with pytest.raises(ConfigurationError, match=message):
+        list(as_system(Broken(), "mine").embed_documents(TEXTS))
+
+
+def test_keys_are_kept_out_of_messages(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "broken_module.py").write_text("raise RuntimeError('not today')")
+    for spec, said in [
+        ("json:X?api_key=k3y", "has no attribute 'X'"),
+        ("json:loads?hf_TOKEN=k3y&a=1", r"'json:loads\?hf_TOKEN=\*\*\*&a=1': TypeError"),
+        ("json?openai_api_key=k3y&x", "expected module:Class"),
+        ("broken_module:X?password=k3y", "importing it failed: RuntimeError: not today"),
+    ]:
+        with pytest.raises(ConfigurationError, match=said) as caught:
+            load_system(spec)
+        assert "k3y" not in str(caught.value)
+
+
 def test_stock_integrations_on_the_same_weights(checkpoint, encoder):
     found = {system.name: system for system in stock_systems(checkpoint, "float32")}
     assert list(found) == [

@@ -34,6 +34,12 @@ class _Group(click.Group):
                     raise
                 message = " ".join(str(error).splitlines())
                 raise click.ClickException(message) from error
+            except BrokenPipeError:
+                raise  # whoever read has seen enough; click ends quietly
+            except OSError as error:  # a full disk, a folder that went away
+                if debug_enabled(context):
+                    raise
+                raise click.ClickException(str(error)) from error
 
 
 def _show_warning(

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import click
 
-from f2llm_core.cli.output import print_json
+from f2llm_core.cli.output import one_line, print_json, printable
 from f2llm_core.cli.search import Found, find
 from f2llm_core.cli.shared import (
     chroma_options,
@@ -37,6 +38,25 @@ _SYSTEM = (
 _SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？])|\n\s*\n")
 
 
+def _check_url(_: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Refuse what is no server's address; without quoting it, since it may hold a password."""
+    if value is None:
+        return None
+    try:
+        parts = urlsplit(value)
+        known = parts.scheme in {"http", "https"} and bool(parts.hostname)
+        known = known and parts.port != 0  # which also looks whether it is a number
+    except ValueError:
+        known = False
+    if not known or not value.isascii():
+        msg = "expected the address of a server, as in http://localhost:11434/v1."
+        raise click.BadParameter(msg, param=parameter)
+    if "@" in parts.netloc:
+        msg = "it holds credentials; a key is read from F2LLM_LLM_API_KEY."
+        raise click.BadParameter(msg, param=parameter)
+    return value.rstrip("/")
+
+
 @click.command(
     epilog=examples(
         'f2llm ask 80M "Which telescope sees infrared light?" --chroma db --collection papers',
@@ -52,6 +72,7 @@ _SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？])|\n\s*\n")
     "--llm-base-url",
     envvar="F2LLM_LLM_BASE_URL",
     show_envvar=True,
+    callback=_check_url,
     help="A chat server that speaks OpenAI's protocol. Its key is read from F2LLM_LLM_API_KEY.",
 )
 @click.option("--llm-model", envvar="F2LLM_LLM_MODEL", show_envvar=True, help="Its model.")
@@ -82,11 +103,7 @@ def ask(
         msg = "--llm-base-url and --llm-model need each other."
         raise click.UsageError(msg)
     store = open_existing(chroma, collection)
-    encoder = F2LLM(
-        model,
-        dimensions=store.width,
-        **load,
-    )
+    encoder = F2LLM(model, dimensions=store.width, **load)
     [rows] = find(store, encoder, [question], count)
     passages = [row for row in rows if row.text]
     if not passages:
@@ -139,8 +156,11 @@ def complete(base_url: str, model: str, messages: list[dict[str, str]]) -> str:
     except ImportError as error:
         feature = "--llm-base-url"
         raise MissingExtraError(feature, "endpoint") from error
-    url = f"{base_url.rstrip('/')}/chat/completions"
-    key = os.environ.get("F2LLM_LLM_API_KEY")
+    url = f"{base_url}/chat/completions"
+    key = os.environ.get("F2LLM_LLM_API_KEY") or None
+    if key is not None and not (key.isascii() and key.isprintable() and " " not in key):
+        msg = "F2LLM_LLM_API_KEY: expected printable ASCII without spaces."
+        raise click.ClickException(msg)
     try:
         response = httpx.post(
             url,
@@ -149,10 +169,10 @@ def complete(base_url: str, model: str, messages: list[dict[str, str]]) -> str:
             timeout=_PATIENCE,
         )
     except httpx.HTTPError as error:
-        msg = f"{url} cannot be reached: {error}. Is the server running?"
+        msg = f"{url} gave no answer ({error or type(error).__name__}). Is the server running?"
         raise click.ClickException(msg) from None
     if response.status_code != httpx.codes.OK:
-        said = " ".join(response.text[:300].split())
+        said = one_line(response.text.replace(key or "\0", "***"), 300)
         msg = f"{url} answered {response.status_code}: {said}"
         raise click.ClickException(msg)
     try:
@@ -175,7 +195,7 @@ def _print(answer: str, passages: Sequence[Found], llm: str | None, question: st
         ]
         print_json({"question": question, "answer": answer, "llm": llm, "passages": numbered})
         return
-    click.echo(answer)
+    click.echo(printable(answer))
     click.echo()
     for number, passage in enumerate(passages, 1):
         if number in cited or not cited:

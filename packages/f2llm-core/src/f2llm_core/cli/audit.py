@@ -10,6 +10,7 @@ import click
 
 from f2llm_core.cli.output import print_json
 from f2llm_core.cli.shared import (
+    chroma_options,
     debug_option,
     examples,
     json_option,
@@ -30,14 +31,7 @@ if TYPE_CHECKING:  # torch comes with these, and --help must not wait for it
     )
 )
 @click.argument("model")
-@click.option(
-    "--chroma",
-    "folder",
-    required=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of a Chroma database.",
-)
-@click.option("--collection", required=True, help="Name of the collection.")
+@chroma_options
 @click.option("--dimensions", type=int, help="Width; the collection's by default.")
 @click.option("--task", help="Task preset that the collection is to be used with.")
 @click.option("--sample", default=50, type=click.IntRange(min=1), help="Rows to look at (50).")
@@ -46,7 +40,7 @@ if TYPE_CHECKING:  # torch comes with these, and --help must not wait for it
 @debug_option
 def audit(
     model: str,
-    folder: Path,
+    chroma: Path,
     collection: str,
     dimensions: int | None,
     task: str | None,
@@ -63,13 +57,8 @@ def audit(
     from f2llm_core import F2LLM
     from f2llm_core.auditing import audit as examine
 
-    store = open_existing(folder, collection)
-    encoder = F2LLM(
-        model,
-        dimensions=dimensions,
-        task=task,
-        **load,
-    )
+    store = open_existing(chroma, collection)
+    encoder = F2LLM(model, dimensions=dimensions, task=task, **load)
     if dimensions is None and (width := store.width) is not None and width <= encoder.width:
         encoder = encoder.with_options(dimensions=width)
     report = examine(store, encoder, sample)

@@ -83,8 +83,8 @@ def doctor(
     from f2llm_core.doctor import doctor as examine
 
     store = None if folder is None or collection is None else open_existing(folder, collection)
-    if write_golden is not None and base_url is not None:
-        msg = "--write-golden needs the weights of MODEL, not a server."
+    if write_golden is not None and (base_url is not None or golden is not None):
+        msg = "--write-golden makes the file of the weights of MODEL, for --base-url and --golden."
         raise click.UsageError(msg)
     encoder = F2LLM(
         model,
@@ -95,7 +95,7 @@ def doctor(
         server_model=server_model,
     )
     if write_golden is not None:
-        _write(encoder, write_golden)
+        _write(encoder, write_golden, as_json=as_json)
         return
     report = examine(encoder, store=store, golden=golden)
     if as_json:
@@ -106,11 +106,14 @@ def doctor(
         click.get_current_context().exit(1)
 
 
-def _write(encoder: F2LLM, path: Path) -> None:
+def _write(encoder: F2LLM, path: Path, *, as_json: bool) -> None:
     from f2llm_core.doctor.golden import make_golden, write_golden
 
     write_golden(path, make_golden(encoder))
-    click.echo(f"Wrote {path}: what {encoder.model} makes of a few texts, right and wrong.")
+    if as_json:
+        print_json({"path": str(path), "model": encoder.model})
+    else:
+        click.echo(f"Wrote {path}: what {encoder.model} makes of a few texts, right and wrong.")
 
 
 def _print(report: Report) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,11 +98,7 @@ def embed(
     if shares and engine == "local":
         msg = f"--{next(iter(shares)).replace('_', '-')} is for --engine ray."
         raise click.UsageError(msg)
-    encoder = F2LLM(
-        model,
-        **load,
-        dimensions=dimensions,
-    )
+    encoder = F2LLM(model, dimensions=dimensions, **load)
     columns: dict[str, Any] = {"id_column": id_field, "text_column": text_field}
     writing: dict[str, Any] = {"vector_dtype": vector_dtype, "show_progress": sys.stderr.isatty()}
     if engine == "local":
@@ -141,7 +138,7 @@ def _embed_with_ray(
     from f2llm_core.distributed import embed_dataset, read_dataset
     from f2llm_core.distributed.ray_pool import cluster
 
-    with cluster():
+    with redirect_stdout(sys.stderr), cluster():  # Ray prints what its processes say
         return embed_dataset(read_dataset(inputs, **columns), encoder, output, **columns, **writing)
 
 

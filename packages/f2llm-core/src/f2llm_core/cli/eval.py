@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from f2llm_core.cli.eval_systems import choose_systems
 from f2llm_core.cli.output import print_json
 from f2llm_core.cli.shared import debug_option, examples, json_option, load_options
 
-if TYPE_CHECKING:  # torch comes with these, and --help must not wait for it
-    from f2llm_core import F2LLM
+if TYPE_CHECKING:  # much comes with it, and --help must not wait for it
     from f2llm_core.evaluation.results import EvaluationResults
-    from f2llm_core.evaluation.systems import System
 
 _ARGUMENTS = "f2llm_core.eval.arguments"
 
@@ -31,8 +30,9 @@ class _Remembering(click.Command):
 
 def _output(_: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
     """Refuse a file that could not be written, before anything is computed."""
-    if value is not None and not value.parent.is_dir():
-        msg = f"there is no folder {value.parent}."
+    if value is not None and not os.access(value.parent, os.W_OK):
+        problem = "cannot be written to" if value.parent.is_dir() else "does not exist"
+        msg = f"the folder {value.parent} {problem}."
         raise click.BadParameter(msg, param=parameter)
     return value
 
@@ -58,13 +58,19 @@ _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 @click.option("--language", multiple=True, help="Only this one; repeatable.")
 @click.option("--code-switch", help="Language whose words are mixed into the others' queries.")
 @click.option("--model", "others", multiple=True, help="Another model to compare; repeatable.")
-@click.option("--baseline", multiple=True, help="module:Class?option=value&...; repeatable.")
+@click.option("--baseline", multiple=True, help="module:Class?option=value&…; repeatable.")
 @click.option("--stock", is_flag=True, help="Also MODEL in the frameworks' own integrations.")
 @click.option("--dimensions", multiple=True, type=int, help="Width to try; repeatable.")
 @click.option("--metric", multiple=True, help="As in R@100; repeatable; the first leads.")
 @click.option("--task", help="Preset of the instruction, for example code.")
 @click.option("--instruction", help="Of the queries, instead of the task's.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Of everything random.",
+)
 @click.option("--resamples", type=click.IntRange(100), default=1000, show_default=True)
 @click.option("--speed", is_flag=True, help="Measure speed, which no two runs have the same.")
 @click.option("--cache", is_flag=True, help="Keep vectors on disk for the next time.")
@@ -85,7 +91,9 @@ def eval_(context: click.Context, /, **options: Any) -> None:  # noqa: ANN401  (
     from f2llm_core.evaluation.reading import read_dataset
     from f2llm_core.evaluation.run import evaluate
     from f2llm_core.evaluation.statistics import Resampling
+    from f2llm_core.evaluation.systems import without_secrets
 
+    systems = choose_systems(options)
     dataset = read_dataset(
         options["data"],
         format=options["format"],
@@ -96,7 +104,7 @@ def eval_(context: click.Context, /, **options: Any) -> None:  # noqa: ANN401  (
         seed=options["seed"],
     )
     results = evaluate(
-        _systems(options),
+        systems,
         dataset,
         widths=options["dimensions"] or None,
         metrics=options["metric"] or DEFAULT_METRICS,
@@ -104,22 +112,22 @@ def eval_(context: click.Context, /, **options: Any) -> None:  # noqa: ANN401  (
         resampling=Resampling(options["seed"], options["resamples"]),
         timed=options["speed"],
         run_file=options["run"],
-        command=shlex.join(["f2llm", "eval", *context.meta[_ARGUMENTS]]),
+        command=shlex.join(["f2llm", "eval", *map(without_secrets, context.meta[_ARGUMENTS])]),
     )
     _show(results, options)
 
 
 def _show(results: EvaluationResults, options: dict[str, Any]) -> None:
-    if options["html"] is not None:
-        from f2llm_core.evaluation.report import write_html
-
-        write_html(results, options["html"])
     if options["as_json"]:
         print_json(results.to_dict())
     else:
         from f2llm_core.evaluation.terminal import print_results
 
         print_results(results, sys.stdout)
+    if options["html"] is not None:
+        from f2llm_core.evaluation.report import write_html
+
+        write_html(results, options["html"])
 
 
 def _fields(given: tuple[str, ...]) -> dict[str, str]:
@@ -129,38 +137,3 @@ def _fields(given: tuple[str, ...]) -> dict[str, str]:
             msg = f"--field {name}{equals}{value}: expected NAME=FIELD, as in query=question."
             raise click.UsageError(msg)
     return {name: value for name, _, value in pairs}
-
-
-def _systems(options: dict[str, Any]) -> Iterator[System]:
-    """Yield one system at a time; its weights are freed when the next is asked for."""
-    from f2llm_core.evaluation.systems import f2llm_system, load_system, stock_systems
-    from f2llm_core.info import describe
-
-    load = options["load"]
-    dtypes = load["dtype"].split(",")
-    stock: tuple[Path, str] | None = None
-    for place, name in enumerate([options["model"], *options["others"]]):
-        for dtype in dtypes:
-            own = {"revision": load["revision"] if place == 0 else None, "dtype": dtype}
-            with _load(options, name, load | own) as model:
-                label = None if len(dtypes) == 1 else f"{model.fingerprint.name}, {dtype}"
-                yield f2llm_system(model, label, show_progress=sys.stderr.isatty())
-                if options["stock"] and stock is None:
-                    info = describe(model)
-                    stock = Path(info.folder), info.dtype
-    for spec in options["baseline"]:
-        yield load_system(spec)
-    if stock is not None:
-        yield from stock_systems(*stock)
-
-
-def _load(options: dict[str, Any], name: str, load: dict[str, Any]) -> F2LLM:
-    from f2llm_core import F2LLM
-
-    return F2LLM(
-        name,
-        task=options["task"],
-        instruction=options["instruction"],
-        cache=True if options["cache"] else None,
-        **load,
-    )

@@ -41,7 +41,13 @@ if TYPE_CHECKING:  # numpy comes with it, and --help must not wait for it
 @click.option("--id-field", help="Field with the id; by default id, which a line need not have.")
 @click.option("--metadata", multiple=True, help="Field to keep; repeatable; by default all others.")
 @click.option("--dimensions", type=int, help="Width of the vectors; the model's by default.")
-@click.option("--batch-size", type=int, default=1024, show_default=True, help="Rows in flight.")
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=1024,
+    show_default=True,
+    help="Rows embedded, and written, at once.",
+)
 @click.option("--remove-missing", is_flag=True, help="Remove what is in none of the files.")
 @click.option("--keep-going", is_flag=True, help="Leave broken lines out, and list them.")
 @load_options
@@ -75,11 +81,7 @@ def index(
     from f2llm_core.indexing import index as index_documents
     from f2llm_core.indexing.jsonl import read_jsonl
 
-    encoder = F2LLM(
-        model,
-        **load,
-        dimensions=dimensions,
-    )
+    encoder = F2LLM(model, dimensions=dimensions, **load)
     records = (
         record
         for path in files
@@ -103,7 +105,7 @@ def index(
     for failure in report.failed:
         click.echo(f"{failure.place}: {failure.reason}", err=True)
     if report.failed:
-        click.echo(f"{len(report.failed)} lines were left out; so nothing was removed.", err=True)
+        click.echo(f"Lines left out: {len(report.failed)}; so nothing was removed.", err=True)
         context.exit(1)
 
 

@@ -20,12 +20,7 @@ if TYPE_CHECKING:  # torch comes with these, and --help must not wait for it
 @load_options
 @json_option
 @debug_option
-def info(
-    model: str | None,
-    *,
-    load: dict[str, Any],
-    as_json: bool,
-) -> None:
+def info(model: str | None, *, load: dict[str, Any], as_json: bool) -> None:
     """Show this machine and the sizes, or MODEL.
 
     MODEL is a short name (80M ... 14B), a hub id or a folder. It is loaded, and downloaded first if
@@ -45,11 +40,7 @@ def info(
     from f2llm_core.info import describe
     from f2llm_core.machine import is_cached
 
-    encoder = F2LLM(
-        model,
-        backend="local",  # whatever server the environment names
-        **load,
-    )
+    encoder = F2LLM(model, backend="local", **load)  # whatever server the environment names
     if not load["local_files_only"] and not is_cached(model, load["revision"]):
         click.echo(f"{encoder.model} is not on this machine: downloading it.", err=True)
     loaded = describe(encoder)

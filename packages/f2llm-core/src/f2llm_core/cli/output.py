@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 import click
@@ -36,9 +37,14 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         click.echo(f"  {'  '.join(cells)}".rstrip())
 
 
+def printable(text: str) -> str:
+    """Return a text without control characters: one from elsewhere must not steer the terminal."""
+    return "".join(c for c in text if c == "\n" or unicodedata.category(c) != "Cc")
+
+
 def one_line(text: str, limit: int) -> str:
-    """Return a text without line breaks, cut to `limit` characters."""
-    line = " ".join(text.split())
+    """Return a text without line breaks and control characters, cut to `limit` characters."""
+    line = printable(" ".join(text.split()))
     return line if len(line) <= limit else f"{line[: limit - 1]}…"
 
 

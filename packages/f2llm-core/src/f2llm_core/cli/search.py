@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -87,12 +88,7 @@ def search(
 
     asked = list(queries) or read_lines()
     store = open_existing(chroma, collection)
-    encoder = F2LLM(
-        model,
-        dimensions=store.width,
-        task=task,
-        **load,
-    )
+    encoder = F2LLM(model, dimensions=store.width, task=task, **load)
     found = find(store, encoder, asked, count)
     if as_json:
         print_json(
@@ -135,10 +131,19 @@ def read_lines() -> list[str]:
     """Return the lines of standard input that hold anything.
 
     Raises:
+        ClickException: A line is not UTF-8.
         UsageError: Nobody pipes anything in, or nothing.
     """
-    lines = [] if sys.stdin.isatty() else [line.strip() for line in sys.stdin]
-    if queries := [line for line in lines if line]:
+    queries = []
+    for number, raw in enumerate([] if sys.stdin.isatty() else sys.stdin.buffer, 1):
+        try:
+            line = raw.removeprefix(codecs.BOM_UTF8).decode().strip()
+        except UnicodeDecodeError as error:
+            msg = f"standard input:{number}: not UTF-8 (byte 0x{raw[error.start]:02x})."
+            raise click.ClickException(msg) from None
+        if line:
+            queries.append(line)
+    if queries:
         return queries
     msg = "Give a QUERY, or one a line on standard input."
     raise click.UsageError(msg)

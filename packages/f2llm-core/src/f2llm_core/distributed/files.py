@@ -29,7 +29,7 @@ def read_tables(
     text_column: str = "text",
     batch_size: int = BATCH_SIZE,
 ) -> Iterator[pa.Table]:
-    """Yield the rows of files, for `embed_tables`.
+    """Return the rows of files, for `embed_tables`; they are read as they are asked for.
 
     Args:
         paths: Files of JSON lines (`.jsonl`, `.ndjson`, `.json`) or Parquet (`.parquet`, `.pq`), or
@@ -38,7 +38,7 @@ def read_tables(
         text_column: Of the texts.
         batch_size: Rows of a table.
 
-    Yields:
+    Returns:
         Tables with both columns and, of every row, its place. A row that cannot be read, and a file
         that is damaged or lacks a column, is one with a problem, which `embed_tables` reports.
 
@@ -47,8 +47,10 @@ def read_tables(
         MissingExtraError: Arrow is not installed.
     """
     require_arrow()
-    for path in find_files(paths):
-        yield from read_file(path, id_column, text_column, batch_size)
+    files = find_files(paths)  # now, not with the first table
+    return (
+        table for path in files for table in read_file(path, id_column, text_column, batch_size)
+    )
 
 
 def find_files(paths: Iterable[str | Path]) -> list[Path]:

@@ -105,8 +105,9 @@ def index_dataset(
     """Index a Ray Dataset into a vector store, each worker with a connection of its own.
 
     As `f2llm_core.indexing.index` does, block by block: rows that the store holds are not embedded
-    again, whoever wrote them, and nothing is removed. For stores that take several writers, such as
-    Qdrant and pgvector; in a folder of Chroma the workers would wait for one another.
+    again, whoever wrote them, and nothing is removed. A worker that dies is started again by Ray,
+    and its block with it, as often as it takes. For stores that take several writers: a server of
+    Chroma or Qdrant, pgvector; in a folder of Chroma the workers would wait for one another.
 
     Args:
         dataset: As in `embed_dataset`, as are the arguments not named here.
@@ -122,7 +123,8 @@ def index_dataset(
         show_progress: As there.
 
     Returns:
-        The sum of what `index` did with the blocks.
+        The sum of what `index` did with the blocks. Rows that a worker stored before it died count
+        as unchanged.
 
     Raises:
         FingerprintError: The collection was made with another model; nothing was embedded.

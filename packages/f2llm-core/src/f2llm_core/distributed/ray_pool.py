@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
-from collections.abc import Iterator
+import socket
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from ray.data import Dataset
 
 _READING = 1  # CPUs that must be left for what reads the dataset, or nothing would ever begin
+_PATIENCE = 5.0  # seconds for a cluster to take a connection
 _STORE = 256 * 2**20  # bytes of the object store of a Ray that is started here
 
 
@@ -53,16 +56,22 @@ class Pool:
             check_positive("workers", workers)
         _check_share("cpus_per_worker", cpus, least=0.01)
         _check_share("gpus_per_worker", gpus, least=0)
-        there = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        room = int((there.get("CPU", 0) - _READING) / cpus + 1e-6)
-        if gpus:
-            room = min(room, int(there.get("GPU", 0) / gpus + 1e-6))
+        if gpus > 1 and gpus != int(gpus):
+            msg = f"gpus_per_worker={gpus!r}: Ray shares one GPU, or gives whole ones."
+            raise ConfigurationError(msg)
+        nodes = [
+            (node["Resources"].get("CPU", 0.0), node["Resources"].get("GPU", 0.0))
+            for node in ray.nodes()  # type: ignore[no-untyped-call]
+            if node["Alive"]
+        ]
+        room = _room(nodes, cpus, gpus)
         if room < (workers or 1):
+            there = "; ".join(sorted({f"{cpu:g} CPUs and {gpu:g} GPUs" for cpu, gpu in nodes}))
             msg = (
                 f"{workers or 1} workers of {cpus:g} CPUs and {gpus:g} GPUs do not fit into this "
-                f"cluster, which has {there.get('CPU', 0):g} CPUs, of which {_READING} is for "
-                f"reading, and {there.get('GPU', 0):g} GPUs. Ask for fewer, for smaller shares, or "
-                "start Ray with more: ray.init(num_cpus=…) may name more than the machine has."
+                f"cluster, where {room} fit, each on one node, beside {_READING} CPU for reading. "
+                f"Nodes: {len(nodes)} ({there}). Ask for fewer, for smaller shares, or start Ray "
+                "with more: ray.init(num_cpus=…) may name more than the machine has."
             )
             raise ConfigurationError(msg)
         return cls(model, workers or room, cpus, gpus)
@@ -144,6 +153,7 @@ def cluster() -> Iterator[None]:
 
     Raises:
         MissingExtraError: Ray is not installed.
+        ConfigurationError: There is no cluster at `RAY_ADDRESS`.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")  # read when it is imported
@@ -153,8 +163,8 @@ def cluster() -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    if "RAY_ADDRESS" in os.environ:
-        ray.init(logging_level=logging.ERROR)
+    if address := os.environ.get("RAY_ADDRESS"):
+        _connect(address)
     else:
         ray.init(
             num_cpus=(os.cpu_count() or 1) + _READING,
@@ -168,8 +178,35 @@ def cluster() -> Iterator[None]:
         ray.shutdown()
 
 
+def _connect(address: str) -> None:
+    """Connect to the cluster at `RAY_ADDRESS`."""
+    import ray
+
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        if host and port.isdigit():  # where nobody listens Ray itself would try for minutes
+            socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE).close()
+        ray.init(address, logging_level=logging.ERROR)
+    except (OSError, RuntimeError, ValueError) as error:
+        msg = f"RAY_ADDRESS={address!r}: no Ray cluster can be used there: {error}"
+        raise ConfigurationError(msg) from error
+
+
+def _room(nodes: Sequence[tuple[float, float]], cpus: float, gpus: float) -> int:
+    """Return how many workers fit into nodes of so many CPUs and GPUs, and something that reads."""
+
+    def fit(cpu: float, gpu: float) -> int:
+        by_cpu = int(cpu / cpus + 1e-6)
+        return min(by_cpu, int(gpu / gpus + 1e-6)) if gpus else by_cpu
+
+    # What reads is on the node where it takes the place of the fewest workers.
+    taken = [fit(*node) - fit(node[0] - _READING, node[1]) for node in nodes if node[0] >= _READING]
+    return sum(fit(*node) for node in nodes) - min(taken) if taken else 0
+
+
 def _check_share(name: str, value: object, *, least: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= least:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not least <= value < math.inf:  # type: ignore[operator]
         msg = f"{name}={value!r}: expected a number of {least:g} or more."
         raise ConfigurationError(msg)
 

@@ -98,8 +98,7 @@ def running(folder: VectorFolder, begin: float) -> Iterator[Run]:
         try:
             yield run
         except F2LLMError as error:
-            said = (
-                f"{run._total.written} rows were written before; the same call goes on from there."
-            )
-            error.args = (f"{error} {said}", *error.args[1:])
+            if written := run._total.written:
+                said = f"{written} rows were written before; the same call goes on from there."
+                error.args = (f"{error} {said}", *error.args[1:])
             raise

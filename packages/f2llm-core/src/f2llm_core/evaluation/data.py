@@ -89,7 +89,7 @@ class Dataset:
         """Return the part in some languages; a code-switched query needs all of its own.
 
         Raises:
-            DataError: Nothing is in one of the languages.
+            DataError: Nothing is in one of the languages, or no query and its answers are.
         """
         known = {p.language for p in self.passages} | {q.language for q in self.queries}
         parts = {part for language in known if language for part in language.split(MIX)}
@@ -109,6 +109,12 @@ class Dataset:
             if grades and set((query.language or "").split(MIX)) <= set(languages):
                 queries.append(query)
                 judgements[query.id] = grades
+        if not queries:
+            msg = (
+                f"{self.name}: no query in {', '.join(sorted(set(languages)))} has an answer in "
+                "these languages; name those of the answers, too."
+            )
+            raise DataError(msg)
         return replace(self, passages=passages, queries=tuple(queries), judgements=judgements)
 
 

@@ -30,7 +30,7 @@ class Metrics:
             MissingExtraError: ir-measures is not installed.
         """
         ir_measures = _ir_measures()
-        self._measures = [_parse(name, ir_measures) for name in names]
+        self._measures = [_parse(name, ir_measures) for name in dict.fromkeys(names)]
         self.names = tuple(map(str, self._measures))
         self.depth = max(measure["cutoff"] for measure in self._measures)
         self._places = {query: place for place, query in enumerate(judgements)}

@@ -18,7 +18,8 @@ KEEP = 0.98
 EXCEPTION = 0.95
 #: Questions below which the figures are called rough.
 FEW = 100
-_SURE = 0.05  # p-value below which a difference is called one
+#: Corrected p-value below which a difference is called one.
+SURE = 0.05
 
 
 def recommend(results: EvaluationResults) -> tuple[str, ...]:
@@ -69,14 +70,14 @@ def _compared(results: EvaluationResults, found: Comparison) -> str:
     other = next(system for system in results.systems if system.name == found.baseline)
     width = "" if found.baseline_width == found.width else f" at {found.baseline_width} dimensions"
     reached = f"{other.name}{width} reaches {_mean(other, found.metric):.3f} {found.metric}"
-    if found.p_value >= _SURE:
-        return f"{reached}, not to be told apart from {found.system} (p = {found.p_value:.2g})."
+    if found.p_holm >= SURE:
+        return f"{reached}, not to be told apart from {found.system} (p = {found.p_holm:.2g})."
     less = found.difference > 0
     low, high = sorted((abs(found.low), abs(found.high)))
     level = f"{results.settings.confidence:.0%}".replace("%", " %")
     return (
         f"{reached}, {abs(found.difference):.3f} {'less' if less else 'more'} than {found.system} "
-        f"({level} interval {low:.3f} to {high:.3f}, p = {found.p_value:.2g})."
+        f"({level} interval {low:.3f} to {high:.3f}, p = {found.p_holm:.2g})."
     )
 
 

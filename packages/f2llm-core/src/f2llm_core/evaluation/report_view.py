@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from f2llm_core.evaluation.recommend import SURE
 from f2llm_core.evaluation.report_chart import Chart, Frame, Series, chart, round_range
 from f2llm_core.evaluation.results import (
     BYTES_PER_NUMBER,
@@ -109,6 +110,7 @@ class View:
 
     bytes_per_number = BYTES_PER_NUMBER
     shades = range(SHADES)
+    sure = SURE
     open_queries = 5  # of the worst; the others open on demand
 
     def __init__(self, results: EvaluationResults) -> None:

@@ -2,7 +2,7 @@ r"""What an evaluation found, as plain data: the one form that terminal, JSON an
 
 `EvaluationResults.to_dict` gives, and `from_dict` takes, this (shortened):
 
-    {"schema": 1,
+    {"schema": 2,
      "data": {"name": "debian", "task": "retrieval", "documents": 880, "judgements": 3520,
               "queries": {"de": 440, "ja": 440, "de+en": 440},
               "document_languages": {"de": 220, "ja": 220}},
@@ -28,7 +28,7 @@ r"""What an evaluation found, as plain data: the one form that terminal, JSON an
        {"system": "f2llm-demo", "baseline": "langchain_huggingface:HuggingFaceEmbeddings",
         "metric": "nDCG@10", "width": 256, "baseline_width": 256, "query_language": null,
         "queries": 880, "difference": 0.021, "low": 0.012, "high": 0.031, "p_value": 0.001,
-        "better": 190, "worse": 88}],
+        "p_holm": 0.003, "better": 190, "worse": 88}],
      "recommendation": ["128 dimensions keep …"],
      "command": "f2llm eval models/f2llm-demo debian.jsonl"}
 """
@@ -69,8 +69,8 @@ __all__ = [
     "WorstQuery",
 ]
 
-#: Raised when the same fields begin to mean something else.
-SCHEMA = 1
+#: Raised when fields come, go, or begin to mean something else.
+SCHEMA = 2
 #: Bytes of one number of a stored vector: float32, which the vector stores keep.
 BYTES_PER_NUMBER = 4
 #: What a language such as `"de+en"` is made of: a query of mixed languages (code-switched).

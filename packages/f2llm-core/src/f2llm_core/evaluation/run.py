@@ -25,9 +25,9 @@ from f2llm_core.evaluation.results import (
     Settings,
     SystemResult,
 )
-from f2llm_core.evaluation.statistics import Resampling, number_groups
+from f2llm_core.evaluation.statistics import Resampling, holm, number_groups
 from f2llm_core.evaluation.systems import System
-from f2llm_core.evaluation.trec import write_run
+from f2llm_core.evaluation.trec import check_ids, write_run
 from f2llm_core.evaluation.worst import worst_queries
 
 Places = npt.NDArray[np.int64]
@@ -68,10 +68,13 @@ def evaluate(
 
     Raises:
         ConfigurationError: A metric or width that cannot be, two systems of one name, or none.
+        DataError: An id that a run file cannot hold.
         NonFiniteError: A system made rows that are zero or not finite.
         MissingExtraError: ir-measures is not installed.
     """
     resampling = resampling or Resampling()
+    if run_file is not None:
+        check_ids(run_file, dataset)
     judge = Metrics(metrics, dataset.judgements)
     slices = _slices(dataset)
     groups = number_groups([query.group for query in dataset.queries])
@@ -100,7 +103,7 @@ def evaluate(
             judge.names, resampling.seed, resampling.resamples, resampling.confidence
         ),
         systems=tuple(results),
-        comparisons=tuple(comparisons),
+        comparisons=_corrected(comparisons),
         command=command,
     )
     return replace(found, recommendation=recommend(found))
@@ -194,26 +197,41 @@ def _compare(
     """Compare two systems at their full widths, over all queries and by language."""
     widths = first.full_width, other.full_width
     differences = first.values[widths[0]][primary] - other.values[widths[1]][primary]
+    asked_alike = {asked: places for (asked, answer), places in slices.items() if answer is None}
+    languages = len(asked_alike.keys() - {None})
     found = []
-    for (asked, answer), places in slices.items():
-        if answer is None:
-            own = differences[places]
-            [low], [high] = resampling.intervals(own[:, None], groups[places])
-            found.append(
-                Comparison(
-                    system=first.system.name,
-                    baseline=other.system.name,
-                    metric=primary,
-                    width=widths[0],
-                    baseline_width=widths[1],
-                    query_language=asked,
-                    queries=len(places),
-                    difference=float(own.mean()),
-                    low=float(low),
-                    high=float(high),
-                    p_value=resampling.p_value(own, groups[places]),
-                    better=int((own > 0).sum()),
-                    worse=int((own < 0).sum()),
-                )
+    for asked, places in asked_alike.items():
+        own, drawn = differences[places], groups[places]
+        [low], [high] = resampling.intervals(own[:, None], drawn)
+        p_value = resampling.p_value(own, drawn, tests=1 if asked is None else languages)
+        found.append(
+            Comparison(
+                system=first.system.name,
+                baseline=other.system.name,
+                metric=primary,
+                width=widths[0],
+                baseline_width=widths[1],
+                query_language=asked,
+                queries=len(places),
+                difference=float(own.mean()),
+                low=float(low),
+                high=float(high),
+                p_value=p_value,
+                p_holm=p_value,  # until `_corrected` has seen all of its family
+                better=int((own > 0).sum()),
+                worse=int((own < 0).sum()),
             )
+        )
     return found
+
+
+def _corrected(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
+    """Correct the p-values over all queries as one family, and those of each other's languages."""
+    families: dict[str | None, list[int]] = {}
+    for place, one in enumerate(comparisons):
+        families.setdefault(None if one.query_language is None else one.baseline, []).append(place)
+    corrected = list(comparisons)
+    for places in families.values():
+        for place, p in zip(places, holm([comparisons[i].p_value for i in places]), strict=True):
+            corrected[place] = replace(comparisons[place], p_holm=p)
+    return tuple(corrected)

@@ -184,7 +184,10 @@ class Comparison:
         low: Lower end of the difference's confidence interval.
         high: Upper end.
         p_value: Of a two-sided paired randomisation test: how often chance alone gives such a
-            difference.
+            difference, were there no other test.
+        p_holm: The same, corrected by Holm's method: over all queries for the number of systems
+            that are compared with the first, in one language for the number of languages. This one
+            tells a difference from chance, and is shown.
         better: Queries that the first system does better.
         worse: Queries that it does worse.
     """
@@ -200,5 +203,6 @@ class Comparison:
     low: float
     high: float
     p_value: float
+    p_holm: float
     better: int
     worse: int

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib import import_module
@@ -20,6 +21,12 @@ from f2llm_core.fingerprint import Fingerprint
 from f2llm_core.matryoshka import Vectors
 
 _BLOCK = 1024  # documents embedded at a time
+_STOCK = {
+    "sentence-transformers": "sentence_transformers:SentenceTransformer",
+    "langchain-huggingface": "langchain_huggingface:HuggingFaceEmbeddings",
+    "llama-index-embeddings-huggingface": "llama_index.embeddings.huggingface:HuggingFaceEmbedding",
+}
+_SECRET = re.compile(r"([?&][^=&]*(?:key|token|secret|password)[^=&]*=)[^&]*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +113,21 @@ def as_system(model: Any, name: str | None = None, *, matryoshka: bool = False) 
             "(encode_query)."
         )
         raise ConfigurationError(msg)
+
+    def embed_queries(texts: list[str]) -> Vectors:
+        return _rows(lambda: [query(text) for text in texts], len(texts), name)
+
+    def embed_documents(texts: Iterable[str]) -> Iterator[Vectors]:
+        stream = iter(texts)
+        for block in iter(lambda: list(islice(stream, _BLOCK)), []):
+            yield _rows(partial(documents, block), len(block), name)
+
     return System(
         name=name,
         model=name,
         kind="baseline",
-        embed_queries=lambda texts: _rows([query(text) for text in texts]),
-        embed_documents=partial(_blocks, documents),
+        embed_queries=embed_queries,
+        embed_documents=embed_documents,
         matryoshka=matryoshka,
     )
 
@@ -127,27 +143,45 @@ def load_system(spec: str, name: str | None = None) -> System:
     Raises:
         ConfigurationError: There is no such module or class, or it refuses the options.
     """
-    dotted, _, query = spec.partition("?")
-    module, _, attribute = dotted.partition(":")
-    pairs = [pair.partition("=") for pair in query.split("&") if pair]
-    if not (module and attribute) or not all(key and equals for key, equals, _ in pairs):
-        msg = (
-            f"{spec!r}: expected module:Class?option=value&option=value, for example "
-            "'langchain_huggingface:HuggingFaceEmbeddings?model_name=some/model'."
-        )
-        raise ConfigurationError(msg)
-    options = {key: _value(unquote(value)) for key, _, value in pairs}
-    try:
-        make = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        msg = f"{spec!r}: {error}. Is the package installed?"
-        raise ConfigurationError(msg) from error
+    make, options = find_class(spec)
     try:
         made = make(**options)
     except Exception as error:  # whatever others raise about their options
-        msg = f"{spec!r}: {type(error).__name__}: {error}"
+        msg = f"{without_secrets(spec)!r}: {type(error).__name__}: {error}"
         raise ConfigurationError(msg) from error
-    return as_system(made, name or dotted)
+    return as_system(made, name or spec.partition("?")[0])
+
+
+def find_class(spec: str) -> tuple[Callable[..., Any], Mapping[str, Any]]:
+    """Return what `load_system` calls, and with which options.
+
+    Raises:
+        ConfigurationError: There is no such module or class.
+    """
+    dotted, _, query = spec.partition("?")
+    module, _, attribute = dotted.partition(":")
+    pairs = [pair.partition("=") for pair in query.split("&") if pair]
+    shown = without_secrets(spec)
+    if not (module and attribute) or not all(key and equals for key, equals, _ in pairs):
+        msg = (
+            f"{shown!r}: expected module:Class?option=value&option=value, for example "
+            "'langchain_huggingface:HuggingFaceEmbeddings?model_name=some/model'."
+        )
+        raise ConfigurationError(msg)
+    try:
+        make = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        msg = f"{shown!r}: {error}. Is the package installed?"
+        raise ConfigurationError(msg) from error
+    except Exception as error:  # whatever a module does when it is imported
+        msg = f"{shown!r}: importing it failed: {type(error).__name__}: {error}"
+        raise ConfigurationError(msg) from error
+    return make, {key: _value(unquote(value)) for key, _, value in pairs}
+
+
+def without_secrets(spec: str) -> str:
+    """Return a dotted name for messages and reports, without the values of keys and tokens."""
+    return _SECRET.sub(r"\1***", spec)
 
 
 def stock_systems(folder: Path, dtype: str) -> Iterator[System]:
@@ -162,37 +196,34 @@ def stock_systems(folder: Path, dtype: str) -> Iterator[System]:
     """
     exact = {"dtype": dtype.rpartition("/")[2]}  # "int8/bfloat16" multiplies in bfloat16
     nested = {"model_kwargs": exact}  # LangChain passes on what sentence-transformers takes
-    stock: list[tuple[str, str, dict[str, Any]]] = [
-        (
-            "sentence-transformers",
-            "sentence_transformers:SentenceTransformer",
-            {"model_name_or_path": str(folder), "model_kwargs": exact},
-        ),
-        (
-            "langchain-huggingface",
-            "langchain_huggingface:HuggingFaceEmbeddings",
-            {"model_name": str(folder), "model_kwargs": nested},
-        ),
-        (
-            "llama-index-embeddings-huggingface",
-            "llama_index.embeddings.huggingface:HuggingFaceEmbedding",
-            {"model_name": str(folder), "model_kwargs": exact},
-        ),
-    ]
-    installed = 0
-    for name, dotted, options in stock:
-        module, _, attribute = dotted.partition(":")
+    options: dict[str, dict[str, Any]] = {
+        "sentence-transformers": {"model_name_or_path": str(folder), "model_kwargs": exact},
+        "langchain-huggingface": {"model_name": str(folder), "model_kwargs": nested},
+        "llama-index-embeddings-huggingface": {"model_name": str(folder), "model_kwargs": exact},
+    }
+    for name, make in installed_stock().items():
+        system = as_system(make(**options[name]), name, matryoshka=True)
+        yield replace(system, model=folder.name, dtype=exact["dtype"])
+
+
+def installed_stock() -> dict[str, Callable[..., Any]]:
+    """Return the classes of the frameworks' own integrations by package, those installed.
+
+    Raises:
+        ConfigurationError: None of them is.
+    """
+    found = {}
+    for package, dotted in _STOCK.items():
+        module, _, name = dotted.partition(":")
         try:
-            make = getattr(import_module(module), attribute)
+            found[package] = getattr(import_module(module), name)
         except ImportError:
             continue
-        installed += 1
-        system = as_system(make(**options), name, matryoshka=True)
-        yield replace(system, model=folder.name, dtype=exact["dtype"])
-    if not installed:
-        packages = ", ".join(name for name, _, _ in stock)
+    if not found:
+        packages = ", ".join(_STOCK)
         msg = f"None of the stock integrations is installed: pip install one of {packages}."
         raise ConfigurationError(msg)
+    return found
 
 
 def _value(text: str) -> Any:  # noqa: ANN401  (any JSON)
@@ -202,11 +233,14 @@ def _value(text: str) -> Any:  # noqa: ANN401  (any JSON)
         return text
 
 
-def _blocks(embed: Callable[[list[str]], Any], texts: Iterable[str]) -> Iterator[Vectors]:
-    stream = iter(texts)
-    for block in iter(lambda: list(islice(stream, _BLOCK)), []):
-        yield _rows(embed(block))
-
-
-def _rows(vectors: Any) -> Vectors:  # noqa: ANN401  (lists, arrays, tensors)
-    return np.asarray(vectors, dtype=np.float32)
+def _rows(embed: Callable[[], Any], count: int, name: str) -> Vectors:
+    """Return what an embedder makes of so many texts, lists, arrays or tensors, as rows."""
+    try:
+        rows = np.asarray(embed(), dtype=np.float32)
+    except Exception as error:  # whatever others raise: no key, no server, no memory
+        msg = f"{name} failed to embed {count} texts: {type(error).__name__}: {error}"
+        raise ConfigurationError(msg) from error
+    if rows.ndim != 2 or len(rows) != count:
+        msg = f"{name} made an array of shape {rows.shape} of {count} texts; expected a row each."
+        raise ConfigurationError(msg)
+    return rows

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 
 from f2llm_core.errors import DataError
+from f2llm_core.evaluation.data import Dataset
 from f2llm_core.evaluation.measure import Found
+
+
+def check_ids(path: Path, dataset: Dataset) -> None:
+    """Raise `DataError` for an id that holds white space, which a run cannot."""
+    queries, passages = (q.id for q in dataset.queries), (p.id for p in dataset.passages)
+    for id_ in chain(queries, passages):
+        if len(id_.split()) != 1:
+            msg = f"{path}: the id {id_!r} holds white space, which a run cannot."
+            raise DataError(msg)
 
 
 def write_run(path: Path, found: Found, tag: str) -> None:
@@ -16,18 +27,11 @@ def write_run(path: Path, found: Found, tag: str) -> None:
 
     Args:
         path: The file.
-        found: What a system ranked.
+        found: What a system ranked, in a dataset that `check_ids` has passed.
         tag: Name of the system; blanks become underscores.
-
-    Raises:
-        DataError: An id holds white space, which this form cannot hold.
     """
     tag = "_".join(tag.split())
     with path.open("w", encoding="utf-8") as file:
         for query in found.dataset.queries:
             for rank, (passage, score) in enumerate(found.ranking(query), 1):
-                for id_ in (query.id, passage.id):
-                    if len(id_.split()) != 1:
-                        msg = f"{path}: the id {id_!r} holds white space, which a run cannot."
-                        raise DataError(msg)
                 file.write(f"{query.id} Q0 {passage.id} {rank} {score!r} {tag}\n")

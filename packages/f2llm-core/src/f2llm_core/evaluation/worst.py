@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 from f2llm_core.evaluation.data import Passage
 from f2llm_core.evaluation.measure import Found
@@ -10,7 +11,7 @@ from f2llm_core.evaluation.metrics import Values
 from f2llm_core.evaluation.results import Document, WorstQuery
 
 _SHOWN = 3  # passages of each kind beside a query
-_CHARACTERS = 300  # of a text
+_CHARACTERS = 300  # of a text, at most
 
 
 def worst_queries(found: Found, values: Values, count: int) -> tuple[WorstQuery, ...]:
@@ -51,7 +52,7 @@ def _describe(found: Found, place: int, value: float) -> WorstQuery:
     first = [passage for passage, _ in ranked if grades.get(passage.id, 0) <= 0]
     return WorstQuery(
         query_id=query.id,
-        query=query.text[:_CHARACTERS],
+        query=_beginning(query.text),
         query_language=query.language,
         document_language=dataset.document_languages[place],
         value=value,
@@ -65,6 +66,17 @@ def _describe(found: Found, place: int, value: float) -> WorstQuery:
 def _document(
     passage: Passage, rank: int | None, score: float | None, *, relevant: bool
 ) -> Document:
-    text = passage.text[:_CHARACTERS]
+    text = _beginning(passage.text)
     shown = None if score is None else round(score, 4)
     return Document(passage.id, text, passage.language, rank, shown, relevant)
+
+
+def _beginning(text: str) -> str:
+    """Return a text, or as many whole words of it as fit, and `…`."""
+    if len(text) <= _CHARACTERS:
+        return text
+    end = _CHARACTERS - 1
+    words = re.match(r"(.*\S)\s", text[: end + 1], re.DOTALL)
+    # Chinese, Japanese, Thai … part no words by spaces.
+    kept = words[1] if words and len(words[1]) > end / 2 else text[:end]
+    return f"{kept}…"

@@ -29,6 +29,7 @@ except ImportError as error:
 CONNECTIONS = 16
 
 _CONNECT = 5.0  # seconds for a connection, which is then tried again
+_UNPACKED = frozenset({"identity", "gzip", "x-gzip", "deflate"})
 _RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 8.0  # seconds
 _SAID_BYTES = 4096  # of what a server says about an error
@@ -205,9 +206,16 @@ class Client:
 
 
 async def _read(response: httpx.Response, most: int) -> bytes:
-    """Return a body as it was before compression; more than `most` bytes only if it is longer."""
-    packed = response.headers.get("content-encoding", "identity").lower() != "identity"
-    unpack = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32) if packed else None  # gzip or deflate
+    """Return a body as it was before compression; more than `most` bytes only if it is longer.
+
+    Raises:
+        zlib.error: It is packed otherwise, or damaged.
+    """
+    packed = response.headers.get("content-encoding", "identity").lower()
+    if packed not in _UNPACKED:
+        msg = f"it is packed as {packed!r}, though unpacked was asked for"
+        raise zlib.error(msg)
+    unpack = None if packed == "identity" else zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
     body = bytearray()
     async for raw in response.aiter_raw():
         body += raw if unpack is None else unpack.decompress(raw, most + 1 - len(body))
