@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from f2llm_core import F2LLM, guard
 from f2llm_core.cli import main
+from f2llm_core.stores.chroma import STAMP
 from store_kinds import COSINE, chroma_client
 
 TEXTS = [f"Line {i} of a passage.\nAnd another one, number {i * 7}." for i in range(12)]
@@ -57,6 +58,18 @@ def test_wrong(folder, demo_model):
     plain = run(demo_model, "--chroma", folder, "--collection", "wrong")
     assert "✗ newlines rewritten: 12 of 12 vectors" in plain.output
     assert "It has no stamp." in plain.output
+
+
+def test_an_empty_collection_with_a_damaged_stamp_is_looked_at(demo_model, tmp_path):
+    with chroma_client(tmp_path) as client:
+        client.create_collection("empty", metadata={STAMP: "{}"}, embedding_function=None)
+    given = (demo_model, "--chroma", tmp_path, "--collection", "empty")
+    found = json.loads(run(*given, "--json").stdout)
+    assert (found["cosine"], found["right"]) == (None, False)
+    assert "not readable" in found["stamp"]
+    plain = run(*given).output
+    assert "0 rows embedded again\n" in plain
+    assert "not readable" in plain
 
 
 def test_the_width_can_be_said(folder, demo_model):

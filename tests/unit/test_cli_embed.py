@@ -64,6 +64,19 @@ def test_bad_rows_are_listed_and_the_exit_code_says_so(run, file, tmp_path):
     assert ids(tmp_path) == list("01234")
 
 
+def test_of_many_bad_rows_the_first_are_listed(run, file):
+    with file.open("a") as lines:
+        lines.write('{"id": "", "text": "x"}\n' * 25)
+    result = run(file, code=1)
+    said = result.stderr.splitlines()
+    assert said[19:] == [
+        f"{file}:25: its id is empty",
+        "… and 5 more; --json lists all.",
+        "Rows left out: 25.",
+    ]
+    assert len(json.loads(run(file, "--json", code=1).stdout)["failed"]) == 25
+
+
 def test_fields_have_names(run, tmp_path):
     path = tmp_path / "other.jsonl"
     path.write_text('{"key": "k", "body": "Text."}')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,7 +65,8 @@ def audit(
     report = examine(store, encoder, sample)
     said = _stamp(store, encoder)
     if as_json:
-        print_json(asdict(report) | {"right": report.right, "stamp": said})
+        least = None if math.isnan(report.cosine) else report.cosine  # JSON has no NaN
+        print_json(asdict(report) | {"cosine": least, "right": report.right, "stamp": said})
     else:
         _print(report, said)
     if not report.right:
@@ -73,18 +75,22 @@ def audit(
 
 def _stamp(store: VectorStore, encoder: F2LLM) -> str | None:
     """Say what the collection's stamp says of the model; None without a stamp."""
+    from f2llm_core.errors import FingerprintError
     from f2llm_core.fingerprint import Fingerprint, compare
 
     stamp = store.read_stamp()
     if stamp is None:
         return None
-    found = compare(encoder.fingerprint, Fingerprint.from_dict(stamp), "The stamp")
+    try:
+        found = compare(encoder.fingerprint, Fingerprint.from_dict(stamp), "The stamp")
+    except FingerprintError as error:  # damaged; what the vectors are is known by now
+        return str(error)
     return found.message or "The stamp is this model's."
 
 
 def _print(report: Report, stamp: str | None) -> None:
-    head = f"{report.store}: {report.checked} rows embedded again"
-    click.echo(f"{head}, least cosine {report.cosine:.4f}")
+    least = "" if math.isnan(report.cosine) else f", least cosine {report.cosine:.4f}"
+    click.echo(f"{report.store}: {report.checked} rows embedded again{least}")
     for cause in report.causes:
         click.echo(click.style(f"✗ {cause.kind}: ", fg="red") + cause.message)
     if report.right:

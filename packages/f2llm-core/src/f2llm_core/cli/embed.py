@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from f2llm_core.cli.output import print_json
+from f2llm_core.cli.output import print_failures, print_json
 from f2llm_core.cli.shared import debug_option, examples, json_option, load_options
 
 if TYPE_CHECKING:  # numpy comes with it, and --help must not wait for it
@@ -107,10 +107,9 @@ def embed(
         writing |= {"batch_size": batch_size, **shares}
         report = _embed_with_ray(encoder, inputs, output, columns, writing)
     print_json(asdict(report)) if as_json else click.echo(_said(report))
-    for failure in report.failed:
-        click.echo(f"{failure.place}: {failure.reason}", err=True)
     if report.failed:
-        click.echo(f"Rows left out: {len(report.failed)}.", err=True)
+        failures = [f"{f.place}: {f.reason}" for f in report.failed]
+        print_failures(failures, f"Rows left out: {len(failures):,}.")
         context.exit(1)
 
 

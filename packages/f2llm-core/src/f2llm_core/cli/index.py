@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from f2llm_core.cli.output import print_json
+from f2llm_core.cli.output import print_failures, print_json
 from f2llm_core.cli.shared import (
     chroma_options,
     debug_option,
@@ -102,10 +102,9 @@ def index(
         show_progress=sys.stderr.isatty(),
     )
     print_json(asdict(report)) if as_json else click.echo(_said(report))
-    for failure in report.failed:
-        click.echo(f"{failure.place}: {failure.reason}", err=True)
     if report.failed:
-        click.echo(f"Lines left out: {len(report.failed)}; so nothing was removed.", err=True)
+        summary = f"Lines left out: {len(report.failed):,}; so nothing was removed."
+        print_failures([f"{f.place}: {f.reason}" for f in report.failed], summary)
         context.exit(1)
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 
 import click
 
+_LISTED = 20  # of many failures
+
 
 def print_json(value: object) -> None:
     """Write one JSON document to standard output, in ASCII, which every terminal can show."""
@@ -35,6 +37,15 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
             for cell, width, to_right in zip(line, widths, right, strict=True)
         )
         click.echo(f"  {'  '.join(cells)}".rstrip())
+
+
+def print_failures(failures: Sequence[str], summary: str) -> None:
+    """Write to standard error what failed, the first of many, and what that comes to."""
+    for failure in failures[:_LISTED]:
+        click.echo(failure, err=True)
+    if len(failures) > _LISTED:
+        click.echo(f"… and {len(failures) - _LISTED:,} more; --json lists all.", err=True)
+    click.echo(summary, err=True)
 
 
 def printable(text: str) -> str:
