@@ -1,16 +1,15 @@
 import math
 
+import numpy as np
 import pytest
 import torch
+from texts import many_texts
 
-from f2llm_core.engine import attention
-from f2llm_core.engine.attention import (
-    Prefix,
-    RunAttention,
-    VarlenAttention,
-    agrees_with_runs,
-    choose_attention,
-)
+from f2llm_core import F2LLM
+from f2llm_core.engine import attention, qwen3, varlen
+from f2llm_core.engine.attention import PlainAttention, Prefix, RunAttention
+from f2llm_core.engine.device import choose_attention
+from f2llm_core.engine.varlen import VarlenAttention, agrees_with_runs
 
 H, K, D = 4, 2, 8
 CPU = torch.device("cpu")
@@ -65,14 +64,18 @@ def runs(lengths, prefixes):
     return RunAttention(lengths, prefixes, CPU, torch.float32)
 
 
-def varlen(lengths, prefixes):
+def plain(lengths, prefixes):
+    return PlainAttention(lengths, prefixes, CPU, torch.float32)
+
+
+def packed(lengths, prefixes):
     return VarlenAttention(lengths, prefixes, CPU, torch.float32, kernel_by_definition)
 
 
 ONE, OTHER = prefix(1, 100), prefix(5, 200)
 
 
-@pytest.mark.parametrize("kind", [runs, varlen])
+@pytest.mark.parametrize("kind", [runs, plain, packed])
 @pytest.mark.parametrize(
     ("lengths", "prefixes"),
     [
@@ -109,6 +112,35 @@ def test_the_processor_goes_by_runs():
     assert choose_attention(CPU, torch.bfloat16) is RunAttention
 
 
+@pytest.mark.parametrize("scores", [1, 100, 5000])
+def test_plain_attention_holds_a_bounded_number_of_scores(monkeypatch, scores):
+    lengths, prefixes = [9, 9, 4], [OTHER, OTHER, None]
+    query, key, value = tokens(22, H, 0), tokens(22, K, 1), tokens(22, K, 2)
+    whole = plain(lengths, prefixes).causal(query, key, value, 0)
+    sizes = []
+    softmax = torch.Tensor.softmax
+    monkeypatch.setattr(
+        torch.Tensor, "softmax", lambda x, *a: sizes.append(x.numel()) or softmax(x, *a)
+    )
+    monkeypatch.setattr(attention, "_SCORES", scores)
+    pieces = plain(lengths, prefixes).causal(query, key, value, 0)
+    torch.testing.assert_close(pieces, whole, atol=1e-6, rtol=1e-6)
+    of_one_row = 2 * H * (9 + 5)
+    assert max(sizes) <= max(scores, of_one_row)
+
+
+def test_plain_attention_gives_the_precision_it_got():
+    query, key, value = (tokens(6, heads, 0).bfloat16() for heads in (H, K, K))
+    ours = plain([3, 3], [None, None]).causal(query, key, value, 0)
+    exact = plain([3, 3], [None, None]).causal(query.float(), key.float(), value.float(), 0)
+    assert torch.equal(ours, exact.bfloat16())
+
+
+def test_apples_gpus_get_no_fused_attention():
+    for dtype in (torch.float32, torch.bfloat16):
+        assert choose_attention(torch.device("mps"), dtype) is PlainAttention
+
+
 def test_a_gpu_keeps_float32_exact():
     assert choose_attention(torch.device("cuda"), torch.float32) is RunAttention
 
@@ -130,9 +162,22 @@ def not_there(*_):
     raise RuntimeError("no kernel image is available for this device")
 
 
-@pytest.mark.parametrize("kernel", [aligned_at_the_first_key, not_there])
+def of_another_torch(*_):
+    raise ValueError("query and key must have as many heads")
+
+
+@pytest.mark.parametrize("kernel", [aligned_at_the_first_key, not_there, of_another_torch])
 def test_a_kernel_that_fails_the_probe_is_not_used(monkeypatch, kernel):
-    monkeypatch.setattr(attention, "_installed_kernel", lambda: kernel)
-    attention._varlen_works.cache_clear()
-    assert not attention._varlen_works(CPU, torch.bfloat16)
-    attention._varlen_works.cache_clear()
+    monkeypatch.setattr(varlen, "_installed_kernel", lambda: kernel)
+    varlen.varlen_works.cache_clear()
+    assert not varlen.varlen_works(CPU, torch.bfloat16)
+    varlen.varlen_works.cache_clear()
+
+
+def test_a_model_with_plain_attention_gives_the_same_vectors(checkpoint, encoder, monkeypatch):
+    texts = many_texts()
+    queries, documents = encoder.encode_query(texts), encoder.encode_document(texts)
+    monkeypatch.setattr(qwen3, "choose_attention", lambda *_: PlainAttention)
+    ours = F2LLM(checkpoint, dtype="float32")
+    np.testing.assert_allclose(ours.encode_query(texts), queries, atol=1e-5)
+    np.testing.assert_allclose(ours.encode_document(texts), documents, atol=1e-5)

@@ -52,6 +52,29 @@ def test_an_impossible_number_is_named(tmp_path, field, value):
         read_config(folder / "config.json")
 
 
+@pytest.mark.parametrize("value", [True, 1, 1.5, "default", [1], [{"type": "default"}]])
+@pytest.mark.parametrize("field", ["rope_scaling", "rope_parameters", "layer_types"])
+def test_a_setting_of_another_kind_is_refused(tmp_path, field, value):
+    folder = copy_model(tmp_path / "m", **{field: value})
+    with pytest.raises(ModelLoadError, match=f"not a dense Qwen3 .*{field}"):
+        read_config(folder / "config.json")
+
+
+def test_scaled_positions_are_refused_whichever_notation_says_so(tmp_path):
+    folder = copy_model(
+        tmp_path / "m", rope_scaling={"type": "default"}, rope_parameters={"rope_type": "yarn"}
+    )
+    with pytest.raises(ModelLoadError, match="rope_parameters is 'yarn'"):
+        read_config(folder / "config.json")
+
+
+@pytest.mark.parametrize("value", [-1, True, 1.5, "<|im_end|>", {}, [[3]], [3, "a"]])
+def test_an_eos_that_is_no_token_id_is_refused(tmp_path, value):
+    folder = copy_model(tmp_path / "m", eos_token_id=value)
+    with pytest.raises(ModelLoadError, match=r"eos_token_id is .*expected a token id"):
+        read_config(folder / "config.json")
+
+
 def test_heads_must_share_the_key_value_heads_evenly(tmp_path):
     with pytest.raises(ModelLoadError, match="multiple"):
         read_config(copy_model(tmp_path / "m", num_key_value_heads=3) / "config.json")

@@ -14,6 +14,15 @@ def test_another_pooling_is_refused(tmp_path):
         F2LLM(folder)
 
 
+def test_a_pooling_that_is_kept_elsewhere_is_refused_rather_than_not_read(tmp_path):
+    folder = copy_model(tmp_path / "m")
+    modules = json.loads((folder / "modules.json").read_text())
+    modules[1]["path"] = "pooling"
+    (folder / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(ModelLoadError, match=r"pooling in 'pooling', expected '1_Pooling'"):
+        F2LLM(folder)
+
+
 def test_the_newer_notation_of_pooling_is_read(tmp_path):
     folder = copy_model(tmp_path / "m")
     path = folder / "1_Pooling" / "config.json"

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from f2llm_core import ConfigurationError
 from f2llm_core.engine.device import choose_device, choose_dtype
 
 CPU = torch.device("cpu")
@@ -42,3 +43,17 @@ def test_without_a_gpu_it_is_the_cpu(monkeypatch, name):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     assert choose_device(name) == CPU
+
+
+@pytest.mark.parametrize(("newer", "expected"), [(True, "mps"), (False, "cpu")])
+def test_an_old_macos_takes_the_cpu(monkeypatch, newer, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.mps, "is_macos_or_newer", lambda *_: newer)
+    assert choose_device(None) == torch.device(expected)
+
+
+@pytest.mark.parametrize("name", ["meta", "privateuseone", "hpu", "warp", "", "cuda:99"])
+def test_a_device_that_cannot_compute_is_refused(name):
+    with pytest.raises(ConfigurationError, match=f"device='{name}' is not available here"):
+        choose_device(name)

@@ -15,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import torch
 from texts import AWKWARD, SCRIPTS, many_texts
 
 from f2llm_core import (
@@ -23,6 +24,7 @@ from f2llm_core import (
     ClosedError,
     ConfigurationError,
     InputError,
+    NonFiniteError,
     TruncationWarning,
     UntrainedDimensionWarning,
 )
@@ -123,6 +125,12 @@ class TestOptions:
             ("max_length", 0),
             ("max_length", 1.5),
             ("max_length", True),
+            ("max_length", 1),
+            ("timeout", -1),
+            ("timeout", "x"),
+            ("max_retries", -1),
+            ("dtype", ["auto"]),
+            ("cache", "~nobody-of-that-name/cache"),
             ("on_truncate", "raise"),
             ("backend", "vllm"),
             ("dtype", "float16"),
@@ -154,7 +162,7 @@ class TestOptions:
             F2LLM(checkpoint, **{option: "a\ud800"})
 
     @pytest.mark.parametrize(
-        "token", [12345, "hf_secret\n", "hf secret", "hf_sécret", b"hf_secret"]
+        "token", [12345, "hf_secret\n", "hf secret", "hf_sécret", b"hf_secret", ""]
     )
     def test_what_can_be_no_token_is_refused_without_showing_it(self, token):
         with pytest.raises(ConfigurationError, match="token: expected") as caught:
@@ -264,6 +272,16 @@ class TestStreams:
         blocks = encoder.iter_documents([*["a"] * 12, None], block_size=5)
         with pytest.raises(InputError, match=r"texts\[12\]"):
             list(blocks)
+
+    def test_a_broken_vector_is_named_by_its_place_in_the_stream(self, checkpoint):
+        encoder = F2LLM(checkpoint, dtype="float32")
+        encoder.encode_document("loads the weights")
+        engine = encoder._backend._engine
+        run = engine.forward
+        engine.forward = lambda ids, *more: run(ids, *more) * (len(ids) > 1)
+        with pytest.raises(NonFiniteError, match="rows 10") as caught:
+            list(encoder.iter_documents(map(str, range(11)), block_size=5))
+        assert caught.value.rows == (10,)
 
     def test_no_texts_no_blocks(self, encoder):
         assert list(encoder.iter_documents([])) == []
@@ -538,6 +556,41 @@ class TestItself:
         encoder.encode_document(TEXTS, show_progress=True)
         assert f"{len(TEXTS)}/{len(TEXTS)}" in capsys.readouterr().err
 
+    def test_progress_without_anywhere_to_draw_it_is_none(self, encoder, monkeypatch):
+        monkeypatch.setattr(sys, "stderr", None)
+        assert encoder.encode_document(TEXTS, show_progress=True).shape == (len(TEXTS), 64)
+
+    def test_it_can_be_kept_as_long_as_others_do(self, checkpoint):
+        encoder = F2LLM(checkpoint)
+        known = weakref.WeakKeyDictionary({encoder: "mine"})
+        assert known[encoder] == "mine"
+        del encoder
+        gc.collect()
+        assert not known
+
+    def test_the_callers_settings_of_torch_are_none_of_its_business(self, checkpoint, encoder):
+        before = encoder.encode_document(TEXTS)
+        torch.use_deterministic_algorithms(True)
+        torch.set_default_dtype(torch.float16)
+        try:
+            with torch.device("meta"), torch.autocast("cpu"):
+                fresh = F2LLM(checkpoint, dtype="float32").encode_document(TEXTS)
+        finally:
+            torch.set_default_dtype(torch.float32)
+            torch.use_deterministic_algorithms(False)
+        np.testing.assert_array_equal(fresh, before)
+
+    def test_a_text_that_escapes_its_instruction_is_a_text_all_the_same(self, encoder):
+        class Markup(str):
+            __slots__ = ()
+
+            def __radd__(self, other):
+                return other.replace("'", "&#39;") + str(self)
+
+        asking = encoder.with_options(instruction="Find what's meant.")
+        plain, marked = asking.encode_query("a"), asking.encode_query(Markup("a"))
+        np.testing.assert_array_equal(marked, plain)
+
     def test_no_texts_need_no_model(self):
         assert F2LLM("80M", local_files_only=True).encode_query([]).shape == (0, 320)
 
@@ -599,9 +652,11 @@ class TestFindings:
             F2LLM("80M", **{option: value})
 
     def test_the_configuration_is_plain_json(self, checkpoint):
-        encoder = F2LLM(str(checkpoint), dimensions=np.int64(16), token="hf_secret")
+        integers = ("dimensions", "max_length", "max_batch_tokens", "cache_max_bytes")
+        numbers = {name: np.int64(16) for name in integers}
+        encoder = F2LLM(str(checkpoint), **numbers, token="hf_secret")
         config = json.loads(json.dumps(encoder.config))
-        assert config["dimensions"] == 16
+        assert {name: config[name] for name in integers} == numbers
         assert "token" not in config
         assert F2LLM(**config).config == encoder.config
 

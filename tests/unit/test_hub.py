@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
@@ -65,6 +66,26 @@ def test_what_names_nothing_is_refused(model):
         F2LLM(model)
 
 
+@pytest.mark.parametrize("model", ["a" * 5000, "~nobody-of-that-name/model"])
+def test_what_cannot_even_be_looked_for_is_refused(model):
+    with pytest.raises(ModelNotFoundError, match="cannot be looked for as a folder"):
+        F2LLM(model)
+
+
+def test_a_path_is_a_folder_and_no_short_name():
+    with pytest.raises(ModelNotFoundError, match=r"no folder .*80M\. .* as a str"):
+        F2LLM(Path("80M"))
+
+
+def test_a_folder_that_may_not_be_read_is_refused(checkpoint, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    with pytest.raises(ModelLoadError, match=r"cannot be read .*Permission denied"):
+        F2LLM(checkpoint)
+
+
 def test_a_folder_has_no_revision(checkpoint):
     with pytest.raises(ConfigurationError, match="local folder"):
         F2LLM(checkpoint, revision="main")
@@ -78,8 +99,22 @@ def test_a_folder_that_lacks_a_file_is_no_model(tmp_path, name):
         F2LLM(folder)
 
 
+@pytest.mark.parametrize(
+    ("sign", "way_out"),
+    [
+        ("adapter_config.json", "merge it into its model"),
+        ("snapshots", "pass the hub id"),
+        ("0_Transformer", "save it again"),
+    ],
+)
+def test_what_is_often_taken_for_a_model_has_a_way_out(tmp_path, sign, way_out):
+    (tmp_path / sign).mkdir()
+    with pytest.raises(ModelLoadError, match=rf"config\.json is missing\. .*{way_out}"):
+        F2LLM(tmp_path)
+
+
 def test_an_empty_folder_is_no_model(tmp_path):
-    with pytest.raises(ModelLoadError, match=r"config\.json is missing"):
+    with pytest.raises(ModelLoadError, match=r"config\.json is missing\.$"):
         F2LLM(tmp_path)
 
 

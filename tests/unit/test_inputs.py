@@ -127,6 +127,22 @@ def test_every_valid_text_passes_untouched(text):
     assert check_text(text) is text
 
 
+class Escaping(str):
+    """As markupsafe's `Markup`, which templates render to."""
+
+    __slots__ = ()
+
+    def __radd__(self, other):
+        return other.replace("'", "&#39;") + str(self)
+
+
+def test_a_subclass_of_str_cannot_change_what_it_is_added_to():
+    for texts in ([Escaping("a")], [np.str_("a")]):
+        [text] = check_texts(texts)
+        assert type(text) is str
+        assert text == "a"
+
+
 class TestTruncationReport:
     def test_says_how_many_and_which_once(self):
         report = TruncationReport(10, "warn")

@@ -11,6 +11,8 @@ from texts import many_texts
 
 from f2llm_core import F2LLM, ConfigurationError, ModelError
 from f2llm_core.backends.base import Stats
+from f2llm_core.backends.checkpoint import Checkpoint
+from f2llm_core.engine.hub import identify
 from support import gate
 
 
@@ -113,6 +115,23 @@ def test_an_instruction_that_leaves_no_room_is_refused(checkpoint):
     assert encoder.encode_document("a").shape == (64,)
 
 
+def test_a_tokenizer_that_is_forgotten_meanwhile_still_serves_who_asked(checkpoint):
+    class Forgotten(Checkpoint):
+        """`close` forgets the tokenizer as soon as somebody has looked at it."""
+
+        @property
+        def _tokenizer(self):
+            return self.__dict__.pop("kept", None)
+
+        @_tokenizer.setter
+        def _tokenizer(self, tokenizer):
+            self.kept = tokenizer
+
+    files = Forgotten(identify(checkpoint), local_files_only=True, token=None)
+    assert files.tokenizer is not None
+    assert files.tokenizer is not None
+
+
 def test_a_device_that_does_not_survive_a_fork_is_refused_in_the_child(fresh, monkeypatch):
     encoder, _ = fresh
     backend = encoder._backend
@@ -123,7 +142,7 @@ def test_a_device_that_does_not_survive_a_fork_is_refused_in_the_child(fresh, mo
         encoder.encode_query("another")
 
 
-@pytest.mark.parametrize("kind", ["cpu", "gpu"])
+@pytest.mark.parametrize("kind", ["cpu", "gpu", "apple"])
 def test_memory_that_runs_out_halves_the_batch(fresh, encoder, kind):
     ours, batches = fresh
     run = ours._backend._engine.forward
@@ -132,6 +151,8 @@ def test_memory_that_runs_out_halves_the_batch(fresh, encoder, kind):
         if len(sequences) > 2:
             if kind == "gpu":
                 raise torch.OutOfMemoryError("CUDA out of memory")
+            if kind == "apple":
+                raise RuntimeError("MPS backend out of memory (MPS allocated: …")
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried …")
         return run(sequences, prefixes)
 

@@ -2,6 +2,7 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -84,3 +85,33 @@ def test_an_untrained_width_warns_and_a_trained_one_does_not():
         warnings.simplefilter("error")
         for dimensions in (8, 16, 32, 64):
             warn_if_untrained(dimensions, WIDTH)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["a"] * 8,
+        [[1.0] * 8, [1.0] * 9],
+        [object()] * 8,
+        np.ones(8, dtype=complex),
+        torch.ones(8, dtype=torch.bfloat16),
+        torch.ones(8, requires_grad=True),
+    ],
+    ids=["texts", "uneven", "objects", "complex", "bfloat16", "gradient"],
+)
+def test_what_is_no_array_of_numbers_is_refused(wrong):
+    with pytest.raises(ConfigurationError, match="no array of real numbers"):
+        truncate(wrong)
+
+
+def test_it_goes_by_no_setting_of_numpy():
+    rows = ROWS.copy()
+    rows[:, 3] = 1e-30
+    wide = rows.astype(np.float64)
+    wide[7, 5] = 1e300
+    with np.errstate(all="raise"):
+        cut = truncate(rows)
+        with pytest.raises(NonFiniteError) as caught:
+            truncate(wide, first_row=100)
+    np.testing.assert_array_equal(cut, truncate(rows))
+    assert caught.value.rows == (107,)

@@ -36,7 +36,7 @@ Self = TypeVar("Self", bound="ConfiguredModel")
 class ConfiguredModel:
     """A model and its options, immutable once made; `with_options` makes siblings."""
 
-    __slots__ = ("_backend", "_intake", "_load_options", "_options", "_source")
+    __slots__ = ("__weakref__", "_backend", "_intake", "_load_options", "_options", "_source")
 
     def __init__(
         self,
@@ -75,16 +75,19 @@ class ConfiguredModel:
                 `"Instruct: …\nQuery: "` string. An empty string means no prompt.
             document_instruction: The same for documents, which otherwise get one only if the task
                 is symmetric.
-            max_length: Tokens kept of each text, instruction and EOS included; None is 8192 or the
-                model's limit, whichever is smaller.
+            max_length: Tokens kept of each text, instruction and EOS included, 2 or more; None is
+                8192 or the model's limit, whichever is smaller.
             on_truncate: What to do with longer texts: `"warn"`, `"ignore"` or `"error"`.
             backend: `"local"`, `"sentence-transformers"` for the reference, or `"endpoint"` for a
                 server; None is `"endpoint"` if there is a `base_url`, else `"local"`.
-            device: For example `"cpu"` or `"cuda:1"`; None takes the first GPU, else the CPU.
+            device: For example `"cpu"` or `"cuda:1"`; None takes the first GPU, else the CPU. A CPU
+                computes with as many threads as torch has when the first text comes
+                (`torch.set_num_threads`).
             dtype: Precision of the matrix products: `"auto"` (bfloat16 where the hardware
                 multiplies it natively, else float32), `"float32"`, `"bfloat16"`, or `"int8"`, which
                 keeps weights in 8 bits: half the memory of bfloat16, but slower (what each costs in
-                quality is in the repository's `benchmarks/precision.md`).
+                quality is in the repository's `benchmarks/precision.md`). As exact as torch's own
+                settings let it be (`torch.set_float32_matmul_precision`).
             max_batch_tokens: Tokens per forward pass, a longer text running alone; None is what
                 suits the device.
             local_files_only: Never use the network; so does the environment's `HF_HUB_OFFLINE=1`.

@@ -23,7 +23,8 @@ def check_text(text: object, index: int | None = None) -> str:
         index: Position in the call, for the message.
 
     Returns:
-        The same string, untouched.
+        Its characters, untouched, as a plain `str`: a subclass of it may add to a prompt otherwise
+        (markupsafe's `Markup` escapes what it is added to).
 
     Raises:
         InputError: Not a `str`, or a lone surrogate inside; names the index and the type.
@@ -41,7 +42,7 @@ def check_text(text: object, index: int | None = None) -> str:
             "text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')."
         )
         raise InputError(msg, index=index) from None
-    return text
+    return str.__str__(text)
 
 
 def check_texts(texts: object) -> list[str]:

@@ -32,6 +32,7 @@ _KINDS = {
     "PlainLinear": "plain",
     "Int8Linear": "8-bit weights, widened for each product",
     "RunAttention": "torch scaled_dot_product_attention, equal lengths together",
+    "PlainAttention": "matrix products in float32, equal lengths together",
     "VarlenAttention": "flash attention over packed sequences",
 }
 
@@ -93,8 +94,7 @@ def describe_machine(device: str | None = None) -> Machine:
     """
     import torch
 
-    from f2llm_core.engine.attention import choose_attention
-    from f2llm_core.engine.device import choose_device, choose_dtype
+    from f2llm_core.engine.device import choose_attention, choose_device, choose_dtype
     from f2llm_core.engine.linear import choose_linear
 
     chosen = choose_device(device)

@@ -50,7 +50,9 @@ def warn_if_untrained(dimensions: int, width: int) -> None:
         )
 
 
-def truncate(vectors: npt.ArrayLike, dimensions: int | None = None) -> Vectors:
+def truncate(
+    vectors: npt.ArrayLike, dimensions: int | None = None, *, first_row: int = 0
+) -> Vectors:
     """Cut vectors to their first dimensions and renormalise them to unit length.
 
     Works on the full-width rows of a model as well as on vectors read back from an index. Cutting
@@ -59,25 +61,26 @@ def truncate(vectors: npt.ArrayLike, dimensions: int | None = None) -> Vectors:
     Args:
         vectors: Shape `(n, width)` or `(width,)`, any float type; at least 8 wide.
         dimensions: Columns to keep, 8 to `width`; None keeps all.
+        first_row: What an error calls the first row, for a block of a longer list.
 
     Returns:
         C-contiguous float32 of shape `(n, dimensions)` or `(dimensions,)`, rows of L2 norm 1.
 
     Raises:
-        ConfigurationError: `dimensions` outside the range, or the array is not 1-D or 2-D.
+        ConfigurationError: `dimensions` outside the range, or no array of numbers, 1-D or 2-D.
         NonFiniteError: A row holds NaN or infinity, or is zero; names the rows.
     """
-    array = np.asarray(vectors, dtype=np.float32)
+    array = _as_float32(vectors)
     if array.ndim not in {1, 2} or array.shape[-1] < MIN_DIMENSIONS:
         msg = f"vectors has shape {array.shape}; expected (n, width) or (width,), 8 or more wide."
         raise ConfigurationError(msg)
     dimensions = check_dimensions(dimensions, array.shape[-1])
     cut = np.atleast_2d(array)[:, :dimensions]
     # Scaling by the largest entry first keeps the squares of 1e30 and of 1e-30 inside float32.
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(all="ignore"):  # a caller may have numpy raise; what is wrong is found below
         scaled = cut / np.abs(cut).max(axis=1, keepdims=True)
         normal = scaled / np.linalg.norm(scaled, axis=1, keepdims=True)
-    bad = np.flatnonzero(~np.isfinite(normal).all(axis=1))
+    bad = np.flatnonzero(~np.isfinite(normal).all(axis=1)) + first_row
     if bad.size:
         shown = ", ".join(map(str, bad[:10])) + (", …" if bad.size > 10 else "")
         msg = (
@@ -87,3 +90,16 @@ def truncate(vectors: npt.ArrayLike, dimensions: int | None = None) -> Vectors:
         raise NonFiniteError(msg, rows=[int(row) for row in bad])
     result: Vectors = np.ascontiguousarray(normal, dtype=np.float32)
     return result[0] if array.ndim == 1 else result
+
+
+def _as_float32(vectors: npt.ArrayLike) -> Vectors:
+    try:
+        given = np.asarray(vectors)
+        if given.dtype.kind in "fiuO":
+            with np.errstate(all="ignore"):
+                return given.astype(np.float32, copy=False)
+        problem = f"they are {given.dtype}"
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:  # torch has the last
+        problem = str(error).splitlines()[0]
+    msg = f"vectors are no array of real numbers that numpy can read: {problem}"
+    raise ConfigurationError(msg)

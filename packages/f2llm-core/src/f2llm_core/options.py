@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
+import numpy as np
+
 from f2llm_core.errors import ConfigurationError, InputError
 from f2llm_core.inputs import OnTruncate, check_text
 from f2llm_core.instructions import find_task
@@ -65,6 +67,7 @@ class LoadOptions:
     api_key: Hidden | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        _use_python_integers(self, "max_batch_tokens", "cache_max_bytes", "max_retries")
         check_choice("backend", self.backend, (*get_args(BackendName), None))
         check_choice("dtype", self.dtype, get_args(DTypeName))
         self._complete()
@@ -83,6 +86,9 @@ class LoadOptions:
             if secret is not None and not _is_token(secret.get_secret_value()):
                 msg = f"{name}: expected a str of printable ASCII without spaces, or None."
                 raise ConfigurationError(msg)  # its value is shown nowhere
+        check_seconds("timeout", self.timeout)
+        if self.max_retries != 0:
+            check_positive("max_retries", self.max_retries)
         _check_type("revision", self.revision, str, None)
         _check_type("device", self.device, str, None)
         _check_type("local_files_only", self.local_files_only, bool)
@@ -93,7 +99,7 @@ class LoadOptions:
                 msg = "cache='': expected True, or a folder."
                 raise ConfigurationError(msg)
             # Absolute, since it is opened later, perhaps elsewhere; a str, so that it stays JSON.
-            object.__setattr__(self, "cache", str(Path(self.cache).expanduser().absolute()))
+            object.__setattr__(self, "cache", _absolute(self.cache))
 
     def _complete(self) -> None:
         """Fill in what follows from other options and from the environment."""
@@ -111,9 +117,6 @@ class LoadOptions:
             raise ConfigurationError(msg)
         object.__setattr__(self, "base_url", check_base_url(self.base_url))
         _check_type("server_model", self.server_model, str, None)
-        check_seconds("timeout", self.timeout)
-        if self.max_retries != 0:
-            check_positive("max_retries", self.max_retries)
         for name in ("device", "dtype", "max_batch_tokens"):
             if getattr(self, name) not in (None, "auto"):
                 msg = f"{name}={getattr(self, name)!r}: with a server, that is the server's choice."
@@ -135,8 +138,8 @@ class EncodeOptions:
     on_truncate: OnTruncate = "warn"
 
     def __post_init__(self) -> None:
+        _use_python_integers(self, "max_length")
         if self.dimensions is not None:
-            # A frozen dataclass; numpy's integers become Python's, so that the options stay JSON.
             object.__setattr__(self, "dimensions", check_dimensions(self.dimensions))
         if self.task is not None:
             find_task(self.task)
@@ -144,6 +147,9 @@ class EncodeOptions:
         _check_instruction("document_instruction", self.document_instruction)
         if self.max_length is not None:
             check_positive("max_length", self.max_length)
+            if self.max_length == 1:
+                msg = "max_length=1 leaves no room for text: the EOS takes one token."
+                raise ConfigurationError(msg)
         check_choice("on_truncate", self.on_truncate, get_args(OnTruncate))
 
     def changed(self, changes: Mapping[str, Any]) -> EncodeOptions:
@@ -164,7 +170,7 @@ class EncodeOptions:
 
 def check_choice(name: str, value: object, allowed: tuple[str | None, ...]) -> None:
     """Raise `ConfigurationError` unless an option is one of those allowed."""
-    if value not in allowed:
+    if not isinstance(value, str | None) or value not in allowed:
         msg = f"{name}={value!r}: allowed are {', '.join(map(repr, allowed))}."
         raise ConfigurationError(msg)
 
@@ -235,10 +241,28 @@ def _check_instruction(name: str, value: str | None) -> None:
     try:
         check_text(value or "")
     except InputError as error:
-        msg = f"{name}={value!a}: {error}"
+        msg = f"{name}={value!a:.200}: {error}"
         raise ConfigurationError(msg) from None
+
+
+def _use_python_integers(options: object, *names: str) -> None:
+    """Replace numpy's integers in a frozen dataclass by Python's, so that it stays JSON."""
+    for name in names:
+        value = getattr(options, name)
+        if isinstance(value, np.integer):
+            object.__setattr__(options, name, int(value))
+
+
+def _absolute(cache: str | Path) -> str:
+    try:
+        return str(Path(cache).expanduser().absolute())
+    except (OSError, RuntimeError) as error:  # an unknown ~user, for one
+        msg = f"cache={str(cache)!r} cannot be a folder ({error})."
+        raise ConfigurationError(msg) from error
 
 
 def _is_token(value: object) -> bool:
     """Tell what can stand in an HTTP header; errors about the rest would quote it."""
-    return isinstance(value, str) and value.isascii() and value.isprintable() and " " not in value
+    if not isinstance(value, str) or not value:
+        return False
+    return value.isascii() and value.isprintable() and " " not in value

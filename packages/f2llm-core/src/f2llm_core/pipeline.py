@@ -47,7 +47,8 @@ class Pipeline:
         """Embed blocks of checked texts, one after the other."""
         with self._observe(show_progress=show_progress, total=None) as observer:
             for block in blocks:
-                yield truncate(self.submit(block, observer).result(), self.dimensions)
+                rows = self.submit(block, observer).result()
+                yield truncate(rows, self.dimensions, first_row=observer.offset)
                 observer.offset += len(block)
 
     def submit(self, texts: list[str], observer: Observer) -> Pending:

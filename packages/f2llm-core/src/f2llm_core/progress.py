@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
@@ -44,7 +45,11 @@ class CallObserver:
             from tqdm.auto import tqdm
 
             self._bar = tqdm(
-                total=self._total, initial=self._skipped, desc="Embedding", unit="text"
+                total=self._total,
+                initial=self._skipped,
+                desc="Embedding",
+                unit="text",
+                disable=sys.stderr is None,  # a service of Windows, for one, has none
             )
 
     def embedded(self, count: int) -> None:

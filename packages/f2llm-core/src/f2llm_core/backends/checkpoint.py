@@ -60,9 +60,10 @@ class Checkpoint:
     def tokenizer(self) -> Tokenizer:
         """The tokenizer, which knows the checkpoint's prompts, too."""
         with self._reading:
-            if self._tokenizer is None:
-                self._tokenizer = Tokenizer(self.folder, self.config)
-            return self._tokenizer
+            tokenizer = self._tokenizer  # read once: `forget_tokenizer` waits for no download
+            if tokenizer is None:
+                tokenizer = self._tokenizer = Tokenizer(self.folder, self.config)
+            return tokenizer
 
     def forget_tokenizer(self) -> None:
         """Free what takes memory."""

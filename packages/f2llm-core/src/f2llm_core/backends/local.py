@@ -250,5 +250,5 @@ def _split(ids: tuple[int, ...], start: tuple[int, ...]) -> Prompt:
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
-    """Tell torch's two ways to say it: a type on GPUs, a message on CPUs."""
-    return type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    """Tell by the words of torch's error, which has a type of its own on some devices only."""
+    return any(words in str(error) for words in ("out of memory", "can't allocate memory"))

@@ -1,8 +1,8 @@
 """Causal attention over packed sequences, without padding and without copying keys per head.
 
-Two ways with one interface. `RunAttention` takes sequences of equal length together through torch's
-own attention, on any device and in any precision. `VarlenAttention` gives a whole block to one
-kernel that knows where sequences end; GPUs have such kernels, in half precision.
+`RunAttention` takes sequences of equal length together through torch's own attention, and
+`PlainAttention` through matrix products, where torch's own is not to be trusted. Both do in any
+precision. `varlen.py` has a third way.
 
 Shapes: T tokens in the block, N sequences, H query heads, K key/value heads, D head_dim, P tokens
 of a prefix.
@@ -10,15 +10,16 @@ of a prefix.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from itertools import accumulate, groupby
-from typing import Any, Protocol
+from itertools import groupby
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (the name everybody reads)
 from torch import Tensor
+
+_SCORES = 2**26  # scores that `PlainAttention` holds at a time: 256 MB
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,7 +114,7 @@ class RunAttention:
         for run in self._runs:
             q = query[run.tokens].view(-1, run.length, *query.shape[1:])
             k, v = _with_prefix(run, key, value, layer)
-            parts.append(_attend(q, k, v, run).flatten(0, 1))
+            parts.append(self._attend(q, k, v, run).flatten(0, 1))
         if len(query) > self._tokens:
             parts.append(query[self._tokens :])
         return (parts[0] if len(parts) == 1 else torch.cat(parts)).flatten(1)
@@ -123,8 +124,50 @@ class RunAttention:
         for run in self._runs:
             q = query[run.sequences].unsqueeze(1)
             k, v = _with_prefix(run, key, value, layer)
-            parts.append(_attend(q, k, v, None).squeeze(1))
+            parts.append(self._attend(q, k, v, None).squeeze(1))
         return (parts[0] if len(parts) == 1 else torch.cat(parts)).flatten(1)
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, run: _Run | None) -> Tensor:
+        """Attend from `(n, L, H, D)` to `(n, M, K, D)`, causally within a run; gives the former."""
+        attended = F.scaled_dot_product_attention(
+            query.transpose(1, 2),
+            key.transpose(1, 2),
+            value.transpose(1, 2),
+            attn_mask=run.mask if run else None,
+            is_causal=run is not None and run.prefix is None and run.length > 1,
+            enable_gqa=True,
+        )
+        return attended.transpose(1, 2)
+
+
+class PlainAttention(RunAttention):
+    """`RunAttention` in float32 matrix products, without a fused kernel.
+
+    For Apple's GPUs. On them torch's own attention has, from version to version, ended the process
+    for grouped heads (pytorch issue 149132), mixed up tensors that are not contiguous (163597,
+    181133), and let tokens see later ones in half precision (195910).
+    """
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, run: _Run | None) -> Tensor:
+        del run  # the last query sees the last key, whichever it is
+        count, length, heads, size = query.shape
+        seen, kept = key.shape[1:3]
+        keys, values = (x.float().transpose(1, 2).contiguous() for x in (key, value))
+        turned = keys.transpose(2, 3).contiguous()  # (n, K, D, M)
+        places = torch.arange(seen, device=query.device)
+        rows = max(1, _SCORES // (count * heads * seen))
+        parts = []
+        for asking, ends in zip(
+            torch.split(query, rows, dim=1), torch.split(places[-length:], rows), strict=True
+        ):
+            # Heads that share keys stand together, so that no key is copied for each of them.
+            grouped = asking.float().reshape(count, len(ends), kept, -1, size).transpose(1, 2)
+            scores = grouped.reshape(count, kept, -1, size) @ turned * size**-0.5
+            later = places > ends.repeat_interleave(heads // kept).unsqueeze(1)
+            weights = scores.masked_fill_(later, -torch.inf).softmax(-1)
+            attended = (weights @ values).view(count, kept, len(ends), -1, size)
+            parts.append(attended.transpose(1, 2).reshape(count, len(ends), heads, size))
+        return torch.cat(parts, dim=1).to(query.dtype)
 
 
 def _mask(length: int, before: int, device: torch.device, dtype: torch.dtype) -> Tensor:
@@ -140,150 +183,3 @@ def _with_prefix(run: _Run, key: Tensor, value: Tensor, layer: int) -> tuple[Ten
         return k, v
     before = [x.expand(len(k), -1, -1, -1) for x in run.prefix.keys_values[layer]]
     return torch.cat([before[0], k], dim=1), torch.cat([before[1], v], dim=1)
-
-
-def _attend(query: Tensor, key: Tensor, value: Tensor, run: _Run | None) -> Tensor:
-    """Attend from `(n, L, H, D)` to `(n, M, K, D)`, causally within a run; gives the former."""
-    attended = F.scaled_dot_product_attention(
-        query.transpose(1, 2),
-        key.transpose(1, 2),
-        value.transpose(1, 2),
-        attn_mask=run.mask if run else None,
-        is_causal=run is not None and run.prefix is None and run.length > 1,
-        enable_gqa=True,
-    )
-    return attended.transpose(1, 2)
-
-
-#: `(query, key, value, ends of queries, ends of keys, longest query, longest key)`: packed tensors,
-#: int32 `(N + 1,)` positions, and integers. The last query of a sequence sees its last key.
-Kernel = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, int, int], Tensor]
-
-
-class VarlenAttention:
-    """One call of a kernel for sequences of any lengths, packed end to end; see `Attention`."""
-
-    def __init__(
-        self,
-        lengths: Sequence[int],
-        prefixes: Sequence[Prefix | None],
-        device: torch.device,
-        dtype: torch.dtype,
-        kernel: Kernel | None = None,
-    ) -> None:
-        """Find where queries and keys end.
-
-        Args:
-            lengths: Tokens of each sequence, without its prefix.
-            prefixes: What stands before each sequence.
-            device: Where the tensors are.
-            dtype: Their precision, float16 or bfloat16.
-            kernel: The kernel to call; by default the best one installed.
-        """
-        del dtype  # kernels take what comes
-        self._kernel = kernel or _installed_kernel()
-        before = [len(prefix) if prefix else 0 for prefix in prefixes]
-        totals = [b + length for b, length in zip(before, lengths, strict=True)]
-
-        def ends(sizes: Sequence[int]) -> Tensor:
-            return torch.tensor([0, *accumulate(sizes)], dtype=torch.int32, device=device)
-
-        self._query_ends, self._key_ends = ends(lengths), ends(totals)
-        self._last_ends = ends([1] * len(lengths))
-        self._longest_query, self._longest_key = max(lengths), max(totals)
-
-        self._prefixes = list(dict.fromkeys(p for p in prefixes if p))
-        self._places: Tensor | None = None  # of every key, in the tokens followed by the prefixes
-        if self._prefixes:
-            starts, start = {}, sum(lengths)
-            for prefix in self._prefixes:
-                starts[prefix] = start
-                start += len(prefix)
-            token, places = 0, list[int]()
-            for length, before_it in zip(lengths, prefixes, strict=True):
-                if before_it:
-                    places += range(starts[before_it], starts[before_it] + len(before_it))
-                places += range(token, token + length)
-                token += length
-            self._places = torch.tensor(places, device=device)
-
-    def causal(self, query: Tensor, key: Tensor, value: Tensor, layer: int) -> Tensor:
-        return self._attend(query, key, value, layer, self._query_ends, self._longest_query)
-
-    def last(self, query: Tensor, key: Tensor, value: Tensor, layer: int) -> Tensor:
-        return self._attend(query, key, value, layer, self._last_ends, 1)
-
-    def _attend(
-        self, query: Tensor, key: Tensor, value: Tensor, layer: int, ends: Tensor, longest: int
-    ) -> Tensor:
-        if self._places is not None:
-            before = [prefix.keys_values[layer] for prefix in self._prefixes]
-            key = torch.cat([key, *(keys for keys, _ in before)])[self._places]
-            value = torch.cat([value, *(values for _, values in before)])[self._places]
-        return self._kernel(
-            query, key, value, ends, self._key_ends, longest, self._longest_key
-        ).flatten(1)
-
-
-@cache
-def _installed_kernel() -> Kernel:
-    """Return flash-attn's kernel if that is installed, else torch's own.
-
-    Raises:
-        ImportError: Neither is there.
-    """
-    try:
-        from flash_attn import flash_attn_varlen_func
-    except ImportError:
-        from torch.nn.attention.varlen import varlen_attn
-
-        def kernel(*args: Any) -> Tensor:  # noqa: ANN401  (a `Kernel`)
-            result = varlen_attn(*args, window_size=(-1, 0), enable_gqa=True)
-            assert isinstance(result, Tensor)  # noqa: S101  (for the type checker)
-            return result
-    else:
-
-        def kernel(*args: Any) -> Tensor:  # noqa: ANN401
-            result: Tensor = flash_attn_varlen_func(*args, causal=True)
-            return result
-
-    return kernel
-
-
-def choose_attention(
-    device: torch.device, dtype: torch.dtype
-) -> type[RunAttention | VarlenAttention]:
-    """Return the fastest kind of attention that works on a device in a precision."""
-    half = dtype in {torch.float16, torch.bfloat16}
-    return (
-        VarlenAttention
-        if device.type == "cuda" and half and _varlen_works(device, dtype)
-        else RunAttention
-    )
-
-
-@cache
-def _varlen_works(device: torch.device, dtype: torch.dtype) -> bool:
-    try:
-        return agrees_with_runs(_installed_kernel(), device, dtype)
-    except (ImportError, RuntimeError, TypeError):  # absent, or other hardware or signature
-        return False
-
-
-def agrees_with_runs(kernel: Kernel, device: torch.device, dtype: torch.dtype) -> bool:
-    """Tell whether a kernel gives what `RunAttention` gives, prefixes included."""
-    generator = torch.Generator().manual_seed(0)
-
-    def random(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=generator).to(device, dtype)
-
-    prefix = Prefix((0, 0, 0), ((random(3, 2, 128), random(3, 2, 128)),))
-    lengths, prefixes = [5, 2, 2], [None, prefix, prefix]
-    queries, key, value = random(9, 4, 128), random(9, 2, 128), random(9, 2, 128)
-    one = VarlenAttention(lengths, prefixes, device, dtype, kernel)
-    other = RunAttention(lengths, prefixes, device, dtype)
-    pairs = [
-        (one.causal(queries, key, value, 0), other.causal(queries, key, value, 0)),
-        (one.last(queries[:3], key, value, 0), other.last(queries[:3], key, value, 0)),
-    ]
-    return all(torch.allclose(a.float(), b.float(), rtol=0.02, atol=0.02) for a, b in pairs)

@@ -79,7 +79,6 @@ def read_config(path: Path) -> Qwen3Config:
     raw = read_json(path)
     _refuse_other_architectures(raw, path)
     rope = raw.get("rope_parameters") or {}
-    eos = raw.get("eos_token_id")
     config = Qwen3Config(
         vocab_size=_positive(raw, "vocab_size", path),
         width=_positive(raw, "hidden_size", path),
@@ -91,7 +90,7 @@ def read_config(path: Path) -> Qwen3Config:
         norm_eps=_number({"rms_norm_eps": 1e-6} | raw, "rms_norm_eps", path),
         rope_theta=_number({"rope_theta": 1e6} | raw | rope, "rope_theta", path),
         max_position=_positive(raw, "max_position_embeddings", path),
-        eos_ids=tuple(eos) if isinstance(eos, list) else () if eos is None else (eos,),
+        eos_ids=_eos_ids(raw, path),
     )
     if config.heads % config.kv_heads or config.head_dim % 2:
         msg = (
@@ -103,21 +102,41 @@ def read_config(path: Path) -> Qwen3Config:
 
 
 def _refuse_other_architectures(raw: dict[str, Any], path: Path) -> None:
-    rope = raw.get("rope_scaling") or raw.get("rope_parameters") or {}
-    rope_type = rope.get("rope_type", rope.get("type", "default"))
-    layer_types = set(raw.get("layer_types") or ["full_attention"])
+    layer_types = raw.get("layer_types") or ["full_attention"]
     found = {
         "model_type": (raw.get("model_type"), "qwen3"),
         "hidden_act": (raw.get("hidden_act", "silu"), "silu"),
         "attention_bias": (bool(raw.get("attention_bias")), False),
         "use_sliding_window": (bool(raw.get("use_sliding_window")), False),
-        "layer_types": (sorted(layer_types), ["full_attention"]),
-        "rope type": (rope_type, "default"),
+        "layer_types": (
+            sorted(set(map(str, layer_types))) if isinstance(layer_types, list) else layer_types,
+            ["full_attention"],
+        ),
+        "rope_scaling": (_rope_type(raw.get("rope_scaling")), "default"),
+        "rope_parameters": (_rope_type(raw.get("rope_parameters")), "default"),
     }
     wrong = [f"{key} is {has!r}, not {want!r}" for key, (has, want) in found.items() if has != want]
     if wrong:
         msg = f"{path} is not a dense Qwen3 embedding model: {'; '.join(wrong)}."
         raise ModelLoadError(msg)
+
+
+def _rope_type(rope: object) -> object:
+    """Return how positions are scaled, "default" if they are not."""
+    if not rope:
+        return "default"
+    if not isinstance(rope, dict):
+        return f"no object but {rope!s:.50}"
+    return rope.get("rope_type", rope.get("type", "default"))
+
+
+def _eos_ids(raw: dict[str, Any], path: Path) -> tuple[int, ...]:
+    eos = raw.get("eos_token_id")
+    ids = eos if isinstance(eos, list) else [] if eos is None else [eos]
+    if all(type(i) is int and i >= 0 for i in ids):
+        return tuple(ids)
+    msg = f"{path}: eos_token_id is {str(eos)[:50]!r}, expected a token id or a list of them."
+    raise ModelLoadError(msg)
 
 
 def _number(raw: dict[str, Any], key: str, path: Path) -> float:

@@ -11,6 +11,7 @@ from f2llm_core.errors import ModelLoadError
 from f2llm_core.instructions import Prompts
 
 _KNOWN_MODULES = {"Transformer", "Pooling", "Normalize"}
+_POOLING_FOLDER = "1_Pooling"  # where sentence-transformers keeps it, and the hub is asked for it
 
 
 def check_modules(folder: Path) -> None:
@@ -23,12 +24,16 @@ def check_modules(folder: Path) -> None:
         ModelLoadError: Another pooling, or a module beyond transformer, pooling and normalising.
     """
     path = folder / "modules.json"
-    names = [str(module.get("type")) for module in _read_list(path)]
-    foreign = [name for name in names if name.rpartition(".")[2] not in _KNOWN_MODULES]
-    if foreign:
-        msg = f"{path} asks for {foreign[0]!r}, which this library does not run."
-        raise ModelLoadError(msg)
-    path = folder / "1_Pooling" / "config.json"
+    for module in _read_list(path):
+        kind, place = str(module.get("type")), module.get("path", _POOLING_FOLDER)
+        short = kind.rpartition(".")[2]
+        if short not in _KNOWN_MODULES:
+            msg = f"{path} asks for {kind!r}, which this library does not run."
+            raise ModelLoadError(msg)
+        if short == "Pooling" and place != _POOLING_FOLDER:
+            msg = f"{path} keeps its pooling in {place!r:.100}, expected {_POOLING_FOLDER!r}."
+            raise ModelLoadError(msg)
+    path = folder / _POOLING_FOLDER / "config.json"
     pooling = read_json(path) if path.exists() else {}
     modes = [key for key, on in pooling.items() if key.startswith("pooling_mode_") and on is True]
     mode = pooling.get("pooling_mode")  # as sentence-transformers 6 writes it

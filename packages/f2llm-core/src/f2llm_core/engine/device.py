@@ -1,9 +1,11 @@
-"""Choosing where to compute and how precisely."""
+"""Choosing where to compute, how precisely, and by which attention."""
 
 from __future__ import annotations
 
 import torch
 
+from f2llm_core.engine.attention import PlainAttention, RunAttention
+from f2llm_core.engine.varlen import VarlenAttention, varlen_works
 from f2llm_core.errors import ConfigurationError
 from f2llm_core.options import DTypeName
 
@@ -24,11 +26,11 @@ def choose_device(name: str | None) -> torch.device:
     if name in {None, "auto"}:
         if torch.cuda.is_available():
             return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        return torch.device("mps" if _has_mps() else "cpu")
     try:
         device = torch.device(str(name))
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        torch.zeros(1, device=device).item()  # "meta" has tensors, too, but nothing in them
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
         reason = str(error).splitlines()[0]
         msg = f"device={name!r} is not available here ({reason}). Use 'cpu', or None to choose."
         raise ConfigurationError(msg) from error
@@ -52,10 +54,30 @@ def choose_batch_tokens(device: torch.device) -> int:
     return 2048 if device.type == "cpu" else 16384
 
 
+def choose_attention(
+    device: torch.device, dtype: torch.dtype
+) -> type[RunAttention | VarlenAttention]:
+    """Return the fastest kind of attention that is right on a device in a precision."""
+    if device.type == "mps":
+        return PlainAttention
+    half = dtype in {torch.float16, torch.bfloat16}
+    return (
+        VarlenAttention
+        if device.type == "cuda" and half and varlen_works(device, dtype)
+        else RunAttention
+    )
+
+
 def cpu_bfloat16_units() -> list[str]:
     """Return which of `CPU_BFLOAT16_UNITS` are here; none where torch is too old to tell."""
     has: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return [unit for unit in CPU_BFLOAT16_UNITS if has.get(unit)]
+
+
+def _has_mps() -> bool:
+    """Tell of an Apple GPU that has complex numbers and bfloat16, from macOS 14 on."""
+    mps = torch.backends.mps
+    return mps.is_available() and mps.is_macos_or_newer(14, 0)
 
 
 def _multiplies_bfloat16(device: torch.device) -> bool:

@@ -27,6 +27,12 @@ _DESCRIPTIONS = (
 FILES = (*_DESCRIPTIONS, "*.safetensors")
 
 _REQUIRED = ("config.json", "tokenizer.json")
+#: What is taken for a model's folder, by what is in it.
+_NO_MODEL = {
+    "adapter_config.json": "It is an adapter (LoRA): merge it into its model, and save the whole.",
+    "snapshots": "It is a folder of the hub's cache: pass the hub id, or a folder in `snapshots`.",
+    "0_Transformer": "It is of an old layout: save it again with a newer sentence-transformers.",
+}
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHARD = re.compile(r"[\w.-]{1,200}\.safetensors", re.ASCII)
 _HUB_TIMEOUT = 5.0  # seconds for the hub to answer; a download itself may take as long as it takes
@@ -70,8 +76,14 @@ def identify(model: str | Path, revision: str | None = None) -> ModelSource:
         raise ConfigurationError(msg)
     if isinstance(model, str) and (spec := find_model(model)):
         return ModelSource(spec.repo_id, spec, revision or spec.revision, None)
-    folder = Path(model).expanduser().absolute()  # weights are read later, perhaps elsewhere
-    if folder.is_dir():
+    try:
+        folder = Path(model).expanduser().absolute()  # weights are read later, perhaps elsewhere
+        is_folder = folder.is_dir()
+    except (OSError, RuntimeError) as error:  # too long a name, no permission, an unknown ~user
+        reason = getattr(error, "strerror", None) or error
+        msg = f"model={str(model)[:100]!r} cannot be looked for as a folder ({reason})."
+        raise ModelNotFoundError(msg) from error
+    if is_folder:
         if revision is not None:
             msg = f"revision={revision!r} cannot be used with the local folder {folder}."
             raise ConfigurationError(msg)
@@ -79,8 +91,11 @@ def identify(model: str | Path, revision: str | None = None) -> ModelSource:
         return ModelSource(str(folder), None, None, folder)
     if isinstance(model, str) and re.fullmatch(r"[\w.-]+/[\w.-]+", model) and model[0] != ".":
         return ModelSource(model, None, revision, None)
+    if isinstance(model, Path):
+        msg = f"There is no folder {folder}. A released size or a hub id is passed as a str."
+        raise ModelNotFoundError(msg)
     msg = (
-        f"{str(model)!r} is no model: neither a released size ({', '.join(MODELS)}), nor a hub id "
+        f"{model!r} is no model: neither a released size ({', '.join(MODELS)}), nor a hub id "
         f"of the form 'owner/name', nor is there a folder {folder}."
     )
     raise ModelNotFoundError(msg)
@@ -155,7 +170,11 @@ def at_hand(source: ModelSource) -> Path | None:
 
 def check_files(folder: Path) -> None:
     """Raise `ModelLoadError` unless the folder has the files of a model."""
-    if problem := _missing(folder):
+    try:
+        problem = _missing(folder)
+    except OSError as error:  # no permission, for one
+        problem = f"it cannot be read ({error})."
+    if problem:
         msg = f"{folder} is not a usable model folder: {problem}"
         raise ModelLoadError(msg)
 
@@ -187,7 +206,8 @@ def weight_files(folder: Path) -> list[str]:
 def _missing(folder: Path) -> str | None:
     for name in _REQUIRED:
         if not (folder / name).is_file():
-            return f"{name} is missing."
+            signs = (hint for sign, hint in _NO_MODEL.items() if (folder / sign).exists())
+            return f"{name} is missing. {next(signs, '')}".rstrip()
     if (folder / SINGLE).is_file() or (folder / INDEX).is_file():
         absent = [name for name in weight_files(folder) if not (folder / name).is_file()]
         return f"{INDEX} names {absent[0]}, which is missing." if absent else None

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from f2llm_core.engine.attention import Attention, Prefix, choose_attention
+from f2llm_core.engine.attention import Attention, Prefix
 from f2llm_core.engine.config import Qwen3Config
-from f2llm_core.engine.device import choose_batch_tokens
+from f2llm_core.engine.device import choose_attention, choose_batch_tokens
 from f2llm_core.engine.linear import Linear, choose_linear
 from f2llm_core.engine.table import Int8Table, Table
 from f2llm_core.errors import ModelLoadError
@@ -120,8 +120,10 @@ class Qwen3Encoder:
         self._table = (Int8Table if int8 else Table)(tensors["embed_tokens.weight"], device)
         self._layers = [self._layer(tensors, i) for i in range(config.layers)]
         self._final_norm = self._gain(tensors["norm.weight"])
-        self._norm_floor = torch.tensor(math.sqrt(config.width * config.norm_eps))
-        self._head_norm_floor = torch.tensor(math.sqrt(config.head_dim * config.norm_eps))
+        floors = [math.sqrt(size * config.norm_eps) for size in (config.width, config.head_dim)]
+        self._norm_floor, self._head_norm_floor = torch.tensor(
+            floors, dtype=torch.float32, device=device
+        )
         exponents = torch.arange(0, config.head_dim, 2, dtype=torch.float32) / config.head_dim
         self._frequencies = (config.rope_theta**-exponents).to(device)
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tokenizers import Tokenizer as HFTokenizer
+from tokenizers import __version__
 from tokenizers.normalizers import NFC
 
 from f2llm_core.engine.config import Qwen3Config, read_json
@@ -52,7 +53,10 @@ class Tokenizer:
             self._tokenizer = HFTokenizer.from_file(str(path))
             self._process = os.getpid()
         except Exception as error:  # tokenizers raises bare Exception
-            msg = f"{path} is not a usable tokenizer ({error}). Download the file again."
+            msg = (
+                f"{path} is not a usable tokenizer ({error}). Download it again, or update "
+                f"tokenizers {__version__}, which may be too old for the file."
+            )
             raise ModelLoadError(msg) from error
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
@@ -104,7 +108,7 @@ class Tokenizer:
         if tokens and len(tokens) + 1 >= max_length:
             msg = (
                 f"max_length={max_length} leaves no room for text after the instruction, which "
-                f"takes {len(tokens)} tokens: {prefix!r}."
+                f"takes {len(tokens)} tokens: {prefix[:100]!r}."
             )
             raise ConfigurationError(msg)
         return tuple(tokens)
