@@ -30,7 +30,7 @@ class Settings:
     Attributes:
         documents: Documents of D; each round embeds another share of them, alike in lengths.
         queries: Queries in a round of Q.
-        at_once: Queries in a round of C.
+        at_once: Queries in a round of C; many, since its first and last batches are not full.
         threads: Callers of C.
         rounds: Rounds of each workload.
         cold_starts: Fresh processes per engine.
@@ -39,7 +39,7 @@ class Settings:
 
     documents: int = 512
     queries: int = 48
-    at_once: int = 128
+    at_once: int = 512
     threads: int = 16
     rounds: int = 4
     cold_starts: int = 3
