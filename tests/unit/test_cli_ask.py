@@ -122,10 +122,10 @@ def test_what_a_server_does_wrong_is_one_line(ask, server, response, said):
     ("url", "said"),
     [
         ("http://u:secret@chat.test", "it holds credentials"),
-        ("chat.test/v1", "expected the address of a server"),
-        ("http://[secret", "expected the address of a server"),
-        ("http://chat.test:secret", "expected the address of a server"),
-        ("http://", "expected the address of a server"),
+        ("chat.test/v1", "its scheme is neither http nor https"),
+        ("http://[secret", "it is no URL"),
+        ("http://chat.test:secret", "it is no URL"),
+        ("http://", "it names no host"),
     ],
 )
 def test_what_is_no_address_is_said_and_not_repeated(ask, server, url, said):

@@ -83,7 +83,7 @@ class LoadOptions:
             check_positive("max_batch_tokens", self.max_batch_tokens)
         for name in ("token", "api_key"):
             secret: Hidden | None = getattr(self, name)
-            if secret is not None and not _is_token(secret.get_secret_value()):
+            if secret is not None and not is_token(secret.get_secret_value()):
                 msg = f"{name}: expected a str of printable ASCII without spaces, or None."
                 raise ConfigurationError(msg)  # its value is shown nowhere
         check_seconds("timeout", self.timeout)
@@ -197,7 +197,9 @@ def check_base_url(url: object) -> str:
         ConfigurationError: Not an http or https URL of a host and perhaps a path. The message does
             not quote it, since it may hold a password.
     """
-    problem = _problem_of(url) if isinstance(url, str) else "it is not a str"
+    problem = problem_of_url(url) if isinstance(url, str) else "it is not a str"
+    if not problem and str(url).rstrip("/").endswith("/embeddings"):
+        problem = "it ends in /embeddings, which is added here"
     if problem:
         msg = (
             f"base_url: {problem}. Expected the address of a server, for example "
@@ -207,8 +209,8 @@ def check_base_url(url: object) -> str:
     return str(url).rstrip("/").removesuffix("/v1").rstrip("/")
 
 
-def _problem_of(url: str) -> str | None:
-    """Say what is wrong with a server's address."""
+def problem_of_url(url: str) -> str | None:
+    """Say what is wrong with a server's address, without quoting it; None if nothing is."""
     if not url.isascii() or not url.isprintable() or any(c in url for c in ' \\<>"{}|^`'):
         return "it holds characters that no URL has"
     try:
@@ -224,8 +226,6 @@ def _problem_of(url: str) -> str | None:
         return "it names no host"
     if parts.query or parts.fragment or "?" in url or "#" in url:
         return "it has a query or a fragment"
-    if parts.path.rstrip("/").endswith("/embeddings"):
-        return "it ends in /embeddings, which is added here"
     return None
 
 
@@ -261,7 +261,7 @@ def _absolute(cache: str | Path) -> str:
         raise ConfigurationError(msg) from error
 
 
-def _is_token(value: object) -> bool:
+def is_token(value: object) -> bool:
     """Tell what can stand in an HTTP header; errors about the rest would quote it."""
     if not isinstance(value, str) or not value:
         return False
