@@ -6,8 +6,9 @@ import torch
 from texts import many_texts
 
 from f2llm_core import F2LLM
-from f2llm_core.engine import attention, qwen3, varlen
-from f2llm_core.engine.attention import PlainAttention, Prefix, RunAttention
+from f2llm_core.engine import blocked, qwen3, varlen
+from f2llm_core.engine.attention import Prefix, RunAttention
+from f2llm_core.engine.blocked import BlockedAttention
 from f2llm_core.engine.device import choose_attention
 from f2llm_core.engine.varlen import VarlenAttention, agrees_with_runs
 
@@ -64,8 +65,8 @@ def runs(lengths, prefixes):
     return RunAttention(lengths, prefixes, CPU, torch.float32)
 
 
-def plain(lengths, prefixes):
-    return PlainAttention(lengths, prefixes, CPU, torch.float32)
+def blocks(lengths, prefixes):
+    return BlockedAttention(lengths, prefixes, CPU, torch.float32)
 
 
 def packed(lengths, prefixes):
@@ -75,7 +76,7 @@ def packed(lengths, prefixes):
 ONE, OTHER = prefix(1, 100), prefix(5, 200)
 
 
-@pytest.mark.parametrize("kind", [runs, plain, packed])
+@pytest.mark.parametrize("kind", [runs, blocks, packed])
 @pytest.mark.parametrize(
     ("lengths", "prefixes"),
     [
@@ -85,6 +86,8 @@ ONE, OTHER = prefix(1, 100), prefix(5, 200)
         ([4, 4, 4], [OTHER, ONE, OTHER]),
         ([9, 3, 3, 1, 1], [None, None, ONE, ONE, None]),
         ([40, 1], [OTHER, OTHER]),
+        ([30, 20, 14, 1, 1], [None] * 5),  # 64 tokens, then two
+        ([150, 64, 65, 3], [None, ONE, ONE, ONE]),
     ],
 )
 @pytest.mark.parametrize("layer", [0, 1])
@@ -100,45 +103,50 @@ def test_equals_the_definition(kind, lengths, prefixes, layer):
     torch.testing.assert_close(only_last, expected[last], atol=1e-5, rtol=1e-5)
 
 
-def test_tokens_that_only_fill_a_block_up_are_nobodys_business():
+@pytest.mark.parametrize("kind", [runs, blocks])
+def test_tokens_that_only_fill_a_block_up_are_nobodys_business(kind):
     query, key, value = tokens(9, H, 1), tokens(9, K, 2), tokens(9, K, 3)
-    whole = runs([4, 2], [None, None]).causal(query, key, value, 0)
-    alone = runs([4, 2], [None, None]).causal(query[:6], key[:6], value[:6], 0)
+    key[6:] = value[6:] = torch.nan
+    whole = kind([4, 2], [None, None]).causal(query, key, value, 0)
+    alone = kind([4, 2], [None, None]).causal(query[:6], key[:6], value[:6], 0)
     assert whole.shape == (9, H * D)
+    assert torch.isfinite(whole).all()
     assert torch.equal(whole[:6], alone)
 
 
-def test_the_processor_goes_by_runs():
+def test_the_processor_goes_by_blocks_in_float32_and_by_runs_in_half():
+    assert choose_attention(CPU, torch.float32) is BlockedAttention
     assert choose_attention(CPU, torch.bfloat16) is RunAttention
 
 
 @pytest.mark.parametrize("scores", [1, 100, 5000])
-def test_plain_attention_holds_a_bounded_number_of_scores(monkeypatch, scores):
-    lengths, prefixes = [9, 9, 4], [OTHER, OTHER, None]
-    query, key, value = tokens(22, H, 0), tokens(22, K, 1), tokens(22, K, 2)
-    whole = plain(lengths, prefixes).causal(query, key, value, 0)
+@pytest.mark.parametrize("rows", [4, 64])
+def test_blocks_hold_a_bounded_number_of_scores(monkeypatch, scores, rows):
+    lengths, prefixes = [19, 40, 4], [OTHER, None, ONE]
+    query, key, value = tokens(63, H, 0), tokens(63, K, 1), tokens(63, K, 2)
+    whole = blocks(lengths, prefixes).causal(query, key, value, 0)
     sizes = []
-    softmax = torch.Tensor.softmax
+    softmax = torch.softmax
     monkeypatch.setattr(
-        torch.Tensor, "softmax", lambda x, *a: sizes.append(x.numel()) or softmax(x, *a)
+        torch, "softmax", lambda x, *a, **k: sizes.append(x.numel()) or softmax(x, *a, **k)
     )
-    monkeypatch.setattr(attention, "_SCORES", scores)
-    pieces = plain(lengths, prefixes).causal(query, key, value, 0)
+    monkeypatch.setattr(blocked, "_SCORES", scores)
+    monkeypatch.setattr(blocked, "_CPU_ROWS", rows)
+    pieces = blocks(lengths, prefixes).causal(query, key, value, 0)
     torch.testing.assert_close(pieces, whole, atol=1e-6, rtol=1e-6)
-    of_one_row = 2 * H * (9 + 5)
-    assert max(sizes) <= max(scores, of_one_row)
+    assert max(sizes) <= max(scores, H * 40)  # one row at least
 
 
-def test_plain_attention_gives_the_precision_it_got():
+def test_blocks_give_the_precision_they_got():
     query, key, value = (tokens(6, heads, 0).bfloat16() for heads in (H, K, K))
-    ours = plain([3, 3], [None, None]).causal(query, key, value, 0)
-    exact = plain([3, 3], [None, None]).causal(query.float(), key.float(), value.float(), 0)
+    ours = blocks([3, 3], [None, None]).causal(query, key, value, 0)
+    exact = blocks([3, 3], [None, None]).causal(query.float(), key.float(), value.float(), 0)
     assert torch.equal(ours, exact.bfloat16())
 
 
 def test_apples_gpus_get_no_fused_attention():
     for dtype in (torch.float32, torch.bfloat16):
-        assert choose_attention(torch.device("mps"), dtype) is PlainAttention
+        assert choose_attention(torch.device("mps"), dtype) is BlockedAttention
 
 
 def test_a_gpu_keeps_float32_exact():
@@ -174,10 +182,11 @@ def test_a_kernel_that_fails_the_probe_is_not_used(monkeypatch, kernel):
     varlen.varlen_works.cache_clear()
 
 
-def test_a_model_with_plain_attention_gives_the_same_vectors(checkpoint, encoder, monkeypatch):
+@pytest.mark.parametrize("kind", [RunAttention, BlockedAttention])
+def test_a_model_gives_the_same_vectors_with_either(checkpoint, encoder, monkeypatch, kind):
     texts = many_texts()
     queries, documents = encoder.encode_query(texts), encoder.encode_document(texts)
-    monkeypatch.setattr(qwen3, "choose_attention", lambda *_: PlainAttention)
+    monkeypatch.setattr(qwen3, "choose_attention", lambda *_: kind)
     ours = F2LLM(checkpoint, dtype="float32")
     np.testing.assert_allclose(ours.encode_query(texts), queries, atol=1e-5)
     np.testing.assert_allclose(ours.encode_document(texts), documents, atol=1e-5)

@@ -32,7 +32,7 @@ _KINDS = {
     "PlainLinear": "plain",
     "Int8Linear": "8-bit weights, widened for each product",
     "RunAttention": "torch scaled_dot_product_attention, equal lengths together",
-    "PlainAttention": "matrix products in float32, equal lengths together",
+    "BlockedAttention": "matrix products in float32, in blocks of tokens",
     "VarlenAttention": "flash attention over packed sequences",
 }
 

@@ -14,7 +14,7 @@ from f2llm_core.backends.base import Observer, Pending, Stats
 from f2llm_core.backends.checkpoint import Checkpoint
 from f2llm_core.engine.config import Qwen3Config
 from f2llm_core.engine.hub import ModelSource
-from f2llm_core.engine.memory import trim
+from f2llm_core.engine.memory import keep_freed, trim
 from f2llm_core.engine.tokenizer import Tokenizer
 from f2llm_core.errors import ModelError
 from f2llm_core.fingerprint import ModelIdentity, model_identity
@@ -186,6 +186,7 @@ class LocalBackend:
             )
             self._process = os.getpid()
             trim()
+            keep_freed()
         elif self._process != os.getpid() and self._engine.device.type != "cpu":
             msg = (
                 f"This model was loaded on {self._engine.device} before the process was forked, "

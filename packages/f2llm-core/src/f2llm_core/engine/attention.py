@@ -1,8 +1,7 @@
 """Causal attention over packed sequences, without padding and without copying keys per head.
 
-`RunAttention` takes sequences of equal length together through torch's own attention, and
-`PlainAttention` through matrix products, where torch's own is not to be trusted. Both do in any
-precision. `varlen.py` has a third way.
+`RunAttention` takes sequences of equal length together through torch's own attention, in any
+precision and on any device. `blocked.py` and `varlen.py` have other ways, for some.
 
 Shapes: T tokens in the block, N sequences, H query heads, K key/value heads, D head_dim, P tokens
 of a prefix.
@@ -18,8 +17,6 @@ from typing import Protocol
 import torch
 import torch.nn.functional as F  # noqa: N812  (the name everybody reads)
 from torch import Tensor
-
-_SCORES = 2**26  # scores that `PlainAttention` holds at a time: 256 MB
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,7 +111,7 @@ class RunAttention:
         for run in self._runs:
             q = query[run.tokens].view(-1, run.length, *query.shape[1:])
             k, v = _with_prefix(run, key, value, layer)
-            parts.append(self._attend(q, k, v, run).flatten(0, 1))
+            parts.append(_attend(q, k, v, run).flatten(0, 1))
         if len(query) > self._tokens:
             parts.append(query[self._tokens :])
         return (parts[0] if len(parts) == 1 else torch.cat(parts)).flatten(1)
@@ -124,50 +121,21 @@ class RunAttention:
         for run in self._runs:
             q = query[run.sequences].unsqueeze(1)
             k, v = _with_prefix(run, key, value, layer)
-            parts.append(self._attend(q, k, v, None).squeeze(1))
+            parts.append(_attend(q, k, v, None).squeeze(1))
         return (parts[0] if len(parts) == 1 else torch.cat(parts)).flatten(1)
 
-    def _attend(self, query: Tensor, key: Tensor, value: Tensor, run: _Run | None) -> Tensor:
-        """Attend from `(n, L, H, D)` to `(n, M, K, D)`, causally within a run; gives the former."""
-        attended = F.scaled_dot_product_attention(
-            query.transpose(1, 2),
-            key.transpose(1, 2),
-            value.transpose(1, 2),
-            attn_mask=run.mask if run else None,
-            is_causal=run is not None and run.prefix is None and run.length > 1,
-            enable_gqa=True,
-        )
-        return attended.transpose(1, 2)
 
-
-class PlainAttention(RunAttention):
-    """`RunAttention` in float32 matrix products, without a fused kernel.
-
-    For Apple's GPUs. On them torch's own attention has, from version to version, ended the process
-    for grouped heads (pytorch issue 149132), mixed up tensors that are not contiguous (163597,
-    181133), and let tokens see later ones in half precision (195910).
-    """
-
-    def _attend(self, query: Tensor, key: Tensor, value: Tensor, run: _Run | None) -> Tensor:
-        del run  # the last query sees the last key, whichever it is
-        count, length, heads, size = query.shape
-        seen, kept = key.shape[1:3]
-        keys, values = (x.float().transpose(1, 2).contiguous() for x in (key, value))
-        turned = keys.transpose(2, 3).contiguous()  # (n, K, D, M)
-        places = torch.arange(seen, device=query.device)
-        rows = max(1, _SCORES // (count * heads * seen))
-        parts = []
-        for asking, ends in zip(
-            torch.split(query, rows, dim=1), torch.split(places[-length:], rows), strict=True
-        ):
-            # Heads that share keys stand together, so that no key is copied for each of them.
-            grouped = asking.float().reshape(count, len(ends), kept, -1, size).transpose(1, 2)
-            scores = grouped.reshape(count, kept, -1, size) @ turned * size**-0.5
-            later = places > ends.repeat_interleave(heads // kept).unsqueeze(1)
-            weights = scores.masked_fill_(later, -torch.inf).softmax(-1)
-            attended = (weights @ values).view(count, kept, len(ends), -1, size)
-            parts.append(attended.transpose(1, 2).reshape(count, len(ends), heads, size))
-        return torch.cat(parts, dim=1).to(query.dtype)
+def _attend(query: Tensor, key: Tensor, value: Tensor, run: _Run | None) -> Tensor:
+    """Attend from `(n, L, H, D)` to `(n, M, K, D)`, causally within a run; gives the former."""
+    attended = F.scaled_dot_product_attention(
+        query.transpose(1, 2),
+        key.transpose(1, 2),
+        value.transpose(1, 2),
+        attn_mask=run.mask if run else None,
+        is_causal=run is not None and run.prefix is None and run.length > 1,
+        enable_gqa=True,
+    )
+    return attended.transpose(1, 2)
 
 
 def _mask(length: int, before: int, device: torch.device, dtype: torch.dtype) -> Tensor:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from f2llm_core.engine.attention import PlainAttention, RunAttention
+from f2llm_core.engine.attention import RunAttention
+from f2llm_core.engine.blocked import BlockedAttention
 from f2llm_core.engine.varlen import VarlenAttention, varlen_works
 from f2llm_core.errors import ConfigurationError
 from f2llm_core.options import DTypeName
@@ -56,11 +57,11 @@ def choose_batch_tokens(device: torch.device) -> int:
 
 def choose_attention(
     device: torch.device, dtype: torch.dtype
-) -> type[RunAttention | VarlenAttention]:
+) -> type[BlockedAttention | RunAttention | VarlenAttention]:
     """Return the fastest kind of attention that is right on a device in a precision."""
-    if device.type == "mps":
-        return PlainAttention
     half = dtype in {torch.float16, torch.bfloat16}
+    if device.type == "mps" or (device.type == "cpu" and not half):
+        return BlockedAttention
     return (
         VarlenAttention
         if device.type == "cuda" and half and varlen_works(device, dtype)

@@ -32,8 +32,8 @@ from f2llm_core.matryoshka import Vectors
 _CPU_BLOCK_TOKENS = 512
 
 # Blocks are filled up to multiples of so many tokens on a CPU: oneDNN compiles a kernel for every
-# number of rows, which costs a millisecond and stays in memory.
-_CPU_FILL_TOKENS = 16
+# number of rows, which costs a millisecond and stays in memory. Tiles of AMX have 16 rows.
+_CPU_FILL_TOKENS = {torch.float32: 8, torch.bfloat16: 16}
 
 
 def expected_tensors(config: Qwen3Config) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -116,7 +116,7 @@ class Qwen3Encoder:
         self.batch_tokens = choose_batch_tokens(device)
         on_cpu = device.type == "cpu"
         self._block_tokens = _CPU_BLOCK_TOKENS if on_cpu else sys.maxsize
-        self._fill_tokens = _CPU_FILL_TOKENS if on_cpu else 1
+        self._fill_tokens = _CPU_FILL_TOKENS[dtype] if on_cpu else 1
         self._table = (Int8Table if int8 else Table)(tensors["embed_tokens.weight"], device)
         self._layers = [self._layer(tensors, i) for i in range(config.layers)]
         self._final_norm = self._gain(tensors["norm.weight"])

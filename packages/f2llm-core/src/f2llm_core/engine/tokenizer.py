@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from tokenizers import Tokenizer as HFTokenizer
@@ -19,6 +20,7 @@ from f2llm_core.instructions import format_prompt, parse_prompt
 EOS_TOKEN = "<|im_end|>"  # noqa: S105  (a token, no password)
 PAD_TOKEN = "<|endoftext|>"  # noqa: S105
 
+_PREFIXES = 64  # whose ids are kept: every query of an application has one of a few
 _CHUNK = 256  # prompts tokenised in one go; Ctrl-C is heard in between
 
 
@@ -29,7 +31,7 @@ class Tokenizer:
     it when a list of ids is sliced. Strings such as `<|im_end|>` inside a text are plain text:
     parsed as control tokens they would let a document choose its own pooled token. (Added tokens
     that the tokenizer does not mark as special, `<think>` for one, are ordinary vocabulary.)
-    Safe to use from several threads: nothing is set after construction.
+    Safe to use from several threads: nothing is set after construction, but for a cache.
 
     Attributes:
         eos_id: Id appended to every text; from `tokenizer.json`, checked against `config.json`.
@@ -63,6 +65,7 @@ class Tokenizer:
         self.eos_id = self._find_eos(path, config)
         self._check_vocabulary(path, config)
         self._tokenizer.encode_special_tokens = True
+        self._ids_of_prefix = _cached_ids(self._tokenizer)
         self.pad_id = self._find_pad(folder)
         self.prompts = read_prompts(folder)
         self._warn_of_departures(folder)
@@ -104,14 +107,14 @@ class Tokenizer:
             ConfigurationError: They leave no room for a text.
         """
         # The last space merges with the word that follows it, so it is no token of the prefix.
-        [tokens] = self.encode([prefix.rstrip(" ")]) if prefix else [[]]
+        tokens = self._ids_of_prefix(prefix.rstrip(" "))
         if tokens and len(tokens) + 1 >= max_length:
             msg = (
                 f"max_length={max_length} leaves no room for text after the instruction, which "
                 f"takes {len(tokens)} tokens: {prefix[:100]!r}."
             )
             raise ConfigurationError(msg)
-        return tuple(tokens)
+        return tokens
 
     def finish(self, ids: list[int], max_length: int) -> tuple[int, ...]:
         """Return the ids cut to the head and closed by the EOS: at most `max_length` ids."""
@@ -174,3 +177,13 @@ class Tokenizer:
                 f"{'; '.join(found)}.",
                 ContractWarning,
             )
+
+
+def _cached_ids(tokenizer: HFTokenizer) -> Callable[[str], tuple[int, ...]]:
+    """Return what gives the ids of a prefix; holds the tokenizer only, not who asks."""
+
+    @lru_cache(_PREFIXES)
+    def ids(prefix: str) -> tuple[int, ...]:
+        return tuple(tokenizer.encode(prefix, add_special_tokens=False).ids)
+
+    return ids

@@ -1,0 +1,171 @@
+"""Causal attention as matrix products over blocks of tokens, in float32, without a fused kernel.
+
+On a CPU that is the fastest way in float32. On Apple's GPUs it is the safe one: torch's own
+attention has there, from version to version, ended the process for grouped heads (pytorch issue
+149132), mixed up tensors that are not contiguous (163597, 181133), and let tokens see later ones in
+half precision (195910).
+
+Shapes are those of `attention.py`; G = H / K query heads share a key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from f2llm_core.engine.attention import Prefix
+
+_CPU_ROWS = 64  # tokens that ask together: few enough to skip most of the keys after them
+_GPU_ROWS = 512  # where every product is a kernel to be launched
+_SCORES = 2**26  # held at a time, where a sequence is very long: 256 MB
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Sequences of one prefix that are attended to together: one of any length, or short ones.
+
+    The short ones ask for each other's keys, too, and the answers are masked: that costs less than
+    products of their own.
+    """
+
+    tokens: slice
+    sequences: slice
+    prefix: Prefix | None
+    strangers: Tensor | None  # (tokens, 1, tokens), the mask of short ones
+    to_last: Tensor | None  # (sequences, 1, tokens), its rows of the last tokens
+
+
+class BlockedAttention:
+    """Matrix products over blocks of tokens; see `Attention`."""
+
+    def __init__(
+        self,
+        lengths: Sequence[int],
+        prefixes: Sequence[Prefix | None],
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        """Find the groups.
+
+        Args:
+            lengths: Tokens of each sequence, without its prefix.
+            prefixes: What stands before each sequence.
+            device: Where the tensors are.
+            dtype: Their precision.
+        """
+        del dtype  # products, scores and their softmax are in float32, whatever comes
+        self._rows = _CPU_ROWS if device.type == "cpu" else _GPU_ROWS
+        self._later = _mask_of_later(self._rows, device)
+        self._groups: list[_Group] = []
+        token = sequence = 0
+        for together, prefix in _together(lengths, prefixes, self._rows):
+            tokens = slice(token, token + sum(together))
+            sequences = slice(sequence, sequence + len(together))
+            strangers = to_last = None
+            if len(together) > 1:
+                sizes = torch.tensor(together, device=device)
+                owner = torch.arange(len(together), device=device).repeat_interleave(sizes)
+                strangers = self._later[: len(owner), :, : len(owner)].masked_fill(
+                    owner.view(-1, 1, 1) != owner, -torch.inf
+                )
+                to_last = strangers[sizes.cumsum(0) - 1]
+            self._groups.append(_Group(tokens, sequences, prefix, strangers, to_last))
+            token, sequence = tokens.stop, sequences.stop
+        self._tokens = token
+
+    def causal(self, query: Tensor, key: Tensor, value: Tensor, layer: int) -> Tensor:
+        """Attend from every token; see `Attention.causal`."""
+        result = torch.empty(query.shape, dtype=query.dtype, device=query.device)
+        result[self._tokens :] = 0  # what stands there by chance could be slow to compute with
+        asking, answers = _by_key(query, key.shape[1]).contiguous(), _by_key(result, key.shape[1])
+        for group in self._groups:
+            keys, values = _seen(group, key, value, layer)
+            first, end = group.tokens.start, group.tokens.stop
+            rows = self._rows
+            if group.strangers is None:
+                rows = min(rows, max(1, _SCORES // (query.shape[1] * keys.shape[1])))
+            for start in range(first, end, rows):
+                stop = min(start + rows, end)
+                mask = self._later if group.strangers is None else group.strangers
+                own = stop - start
+                seen = keys.shape[1] - (end - stop)
+                answers[:, start:stop] = _attend(
+                    asking[:, start:stop], keys[:, :seen], values[:, :seen], mask[:own, :, :own]
+                )
+        return result.flatten(1)
+
+    def last(self, query: Tensor, key: Tensor, value: Tensor, layer: int) -> Tensor:
+        """Attend from last tokens; see `Attention.last`."""
+        result = torch.empty(query.shape, dtype=query.dtype, device=query.device)
+        asking, answers = _by_key(query, key.shape[1]).contiguous(), _by_key(result, key.shape[1])
+        for group in self._groups:
+            answers[:, group.sequences] = _attend(
+                asking[:, group.sequences], *_seen(group, key, value, layer), group.to_last
+            )
+        return result.flatten(1)
+
+
+@cache
+def _mask_of_later(rows: int, device: torch.device) -> Tensor:
+    """Return `(rows, 1, rows)`: minus infinity for keys after the token that asks, else zero."""
+    mask = torch.full((rows, rows), -torch.inf, device=device).triu_(diagonal=1)
+    return mask.unsqueeze(1)
+
+
+def _together(
+    lengths: Sequence[int], prefixes: Sequence[Prefix | None], rows: int
+) -> Iterator[tuple[list[int], Prefix | None]]:
+    """Yield the lengths of one sequence, or of several of one prefix with at most `rows` tokens."""
+    together: list[int] = []
+    of: Prefix | None = None
+    for length, prefix in zip(lengths, prefixes, strict=True):
+        if together and (prefix is not of or sum(together) + length > rows):
+            yield together, of
+            together = []
+        together.append(length)
+        of = prefix
+    yield together, of
+
+
+def _by_key(heads: Tensor, keys: int) -> Tensor:
+    """Return `(n, H, D)` as `(K, n, G, D)`."""
+    return heads.view(len(heads), keys, -1, heads.shape[2]).transpose(0, 1)
+
+
+def _seen(group: _Group, key: Tensor, value: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+    """Return keys and values of a group, after those of its prefix: float32 `(K, m, D)`."""
+    parts = [(key[group.tokens], value[group.tokens])]
+    if group.prefix is not None:
+        parts.insert(0, group.prefix.keys_values[layer])
+    keys, values = (
+        torch.cat([part.transpose(0, 1) for part in some], dim=1).float()
+        for some in zip(*parts, strict=True)
+    )
+    return keys, values
+
+
+def _attend(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+    """Attend from `(K, n, G, D)` to `(K, m, D)`; gives float32 in the shape of the former.
+
+    Args:
+        query: Contiguous from n on. The heads of one key become the rows of one product.
+        keys: The last ones are those of the tokens that ask, if there is a mask.
+        values: Like `keys`.
+        mask: `(n, 1, x)`, added to the scores of the last x keys.
+    """
+    kept, count, sharing, size = query.shape
+    seen = keys.shape[1]
+    if keys.device.type != "cpu":  # of the first ones of every head
+        keys, values = keys.contiguous(), values.contiguous()
+    asking = query.view(kept, -1, size).float()
+    scores = torch.baddbmm(
+        keys.new_empty(1), asking, keys.transpose(1, 2), beta=0, alpha=size**-0.5
+    )
+    if mask is not None:
+        own = mask.shape[2]
+        scores.view(kept, count, sharing, seen).narrow(3, seen - own, own).add_(mask)
+    return torch.bmm(torch.softmax(scores, -1, out=scores), values).view(query.shape)
