@@ -23,6 +23,13 @@ def test_slices_then_renormalises(dimensions):
     assert result.flags.c_contiguous
 
 
+@pytest.mark.parametrize("dimensions", [20, None])
+def test_rows_lie_together_however_they_came(dimensions):
+    result = truncate(np.asfortranarray(ROWS), dimensions)
+    assert result.flags.c_contiguous
+    assert np.array_equal(result, truncate(ROWS, dimensions))
+
+
 def test_none_keeps_the_width_and_still_normalises():
     np.testing.assert_allclose(np.linalg.norm(truncate(ROWS), axis=1), 1, atol=1e-6)
 

@@ -75,20 +75,21 @@ def truncate(
         msg = f"vectors has shape {array.shape}; expected (n, width) or (width,), 8 or more wide."
         raise ConfigurationError(msg)
     dimensions = check_dimensions(dimensions, array.shape[-1])
-    cut = np.atleast_2d(array)[:, :dimensions]
-    # Scaling by the largest entry first keeps the squares of 1e30 and of 1e-30 inside float32.
+    # In float64, since squares of 1e30 and of 1e-30 are outside of float32.
+    rows = np.atleast_2d(array)[:, :dimensions].astype(np.float64, order="C")
     with np.errstate(all="ignore"):  # a caller may have numpy raise; what is wrong is found below
-        scaled = cut / np.abs(cut).max(axis=1, keepdims=True)
-        normal = scaled / np.linalg.norm(scaled, axis=1, keepdims=True)
-    bad = np.flatnonzero(~np.isfinite(normal).all(axis=1)) + first_row
-    if bad.size:
+        lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows))
+        rows /= lengths[:, np.newaxis]
+        result: Vectors = rows.astype(np.float32)
+    good = (lengths > 0) & (lengths < np.inf)
+    if not good.all():
+        bad = np.flatnonzero(~good) + first_row
         shown = ", ".join(map(str, bad[:10])) + (", …" if bad.size > 10 else "")
         msg = (
-            f"{bad.size} of {len(cut)} vectors cannot be normalised (NaN, infinity or all zero), "
+            f"{bad.size} of {len(rows)} vectors cannot be normalised (NaN, infinity or all zero), "
             f"rows {shown}. Nothing was returned; float16 weights or a damaged model are likely."
         )
         raise NonFiniteError(msg, rows=[int(row) for row in bad])
-    result: Vectors = np.ascontiguousarray(normal, dtype=np.float32)
     return result[0] if array.ndim == 1 else result
 
 
