@@ -14,7 +14,7 @@ from f2llm_core.backends.base import Observer, Pending, Stats
 from f2llm_core.backends.checkpoint import Checkpoint
 from f2llm_core.engine.config import Qwen3Config
 from f2llm_core.engine.hub import ModelSource
-from f2llm_core.engine.memory import keep_freed, trim
+from f2llm_core.engine.memory import KeptMemory, trim
 from f2llm_core.engine.tokenizer import Tokenizer
 from f2llm_core.errors import ModelError
 from f2llm_core.fingerprint import ModelIdentity, model_identity
@@ -84,6 +84,7 @@ class LocalBackend:
         )
         self._options = options
         self._engine: Engine | None = None
+        self._kept_memory: KeptMemory | None = None
         self._process = os.getpid()
         self._prefixes: dict[tuple[int, ...], Prefix | None] = {}
         self._stats = Stats()
@@ -161,7 +162,7 @@ class LocalBackend:
     def close(self) -> None:
         """Free the model after the batch at hand; see `Backend.close`."""
         self._worker.close()
-        self._engine = None
+        self._engine = self._kept_memory = None
         self._prefixes.clear()
         self.checkpoint.forget_tokenizer()
 
@@ -186,7 +187,7 @@ class LocalBackend:
             )
             self._process = os.getpid()
             trim()
-            keep_freed()
+            self._kept_memory = KeptMemory()
         elif self._process != os.getpid() and self._engine.device.type != "cpu":
             msg = (
                 f"This model was loaded on {self._engine.device} before the process was forked, "
