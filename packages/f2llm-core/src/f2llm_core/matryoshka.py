@@ -78,7 +78,7 @@ def truncate(
     # In float64, since squares of 1e30 and of 1e-30 are outside of float32.
     rows = np.atleast_2d(array)[:, :dimensions].astype(np.float64, order="C")
     with np.errstate(all="ignore"):  # a caller may have numpy raise; what is wrong is found below
-        lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows))
+        lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))
         rows /= lengths[:, np.newaxis]
         result: Vectors = rows.astype(np.float32)
     good = (lengths > 0) & (lengths < np.inf)
