@@ -1,9 +1,9 @@
 """Causal attention as matrix products over blocks of tokens, in float32, without a fused kernel.
 
-On a CPU that is the fastest way in float32. On Apple's GPUs it is the safe one: torch's own
-attention has there, from version to version, ended the process for grouped heads (pytorch issue
-149132), mixed up tensors that are not contiguous (163597, 181133), and let tokens see later ones in
-half precision (195910).
+On a CPU that is faster than torch's own in float32, but for one query alone. On Apple's GPUs it is
+the safe way: torch's own attention has there, in some version, ended the process for grouped
+heads (pytorch issue 149132), mixed up tensors that are not contiguous (163597, 181133), and let
+tokens see later ones in half precision (195910).
 
 Shapes are those of `attention.py`; G = H / K query heads share a key.
 """
@@ -49,14 +49,7 @@ class BlockedAttention:
         device: torch.device,
         dtype: torch.dtype,
     ) -> None:
-        """Find the groups.
-
-        Args:
-            lengths: Tokens of each sequence, without its prefix.
-            prefixes: What stands before each sequence.
-            device: Where the tensors are.
-            dtype: Their precision.
-        """
+        """Find the groups; arguments as for `RunAttention`."""
         del dtype  # products, scores and their softmax are in float32, whatever comes
         self._rows = _CPU_ROWS if device.type == "cpu" else _GPU_ROWS
         self._later = _mask_of_later(self._rows, device)
@@ -85,12 +78,12 @@ class BlockedAttention:
         for group in self._groups:
             keys, values = _seen(group, key, value, layer)
             first, end = group.tokens.start, group.tokens.stop
-            rows = self._rows
-            if group.strangers is None:
+            mask, rows = group.strangers, self._rows
+            if mask is None:
+                mask = self._later
                 rows = min(rows, max(1, _SCORES // (query.shape[1] * keys.shape[1])))
             for start in range(first, end, rows):
                 stop = min(start + rows, end)
-                mask = self._later if group.strangers is None else group.strangers
                 own = stop - start
                 seen = keys.shape[1] - (end - stop)
                 answers[:, start:stop] = _attend(
@@ -159,7 +152,7 @@ def _attend(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) ->
     """
     kept, count, sharing, size = query.shape
     seen = keys.shape[1]
-    if keys.device.type != "cpu":  # of the first ones of every head
+    if keys.device.type != "cpu":  # the first keys of each head need not lie together
         keys, values = keys.contiguous(), values.contiguous()
     asking = query.view(kept, -1, size).float()
     scores = torch.baddbmm(
