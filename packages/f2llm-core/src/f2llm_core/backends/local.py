@@ -15,6 +15,7 @@ from f2llm_core.backends.checkpoint import Checkpoint
 from f2llm_core.engine.config import Qwen3Config
 from f2llm_core.engine.hub import ModelSource
 from f2llm_core.engine.memory import KeptMemory, trim
+from f2llm_core.engine.preload import map_torch
 from f2llm_core.engine.tokenizer import Tokenizer
 from f2llm_core.errors import ModelError
 from f2llm_core.fingerprint import ModelIdentity, model_identity
@@ -130,6 +131,8 @@ class LocalBackend:
     @property
     def _tokenizer(self) -> Tokenizer:
         self._worker.check_open()
+        if self._engine is None:
+            map_torch()
         return self.checkpoint.tokenizer
 
     def load(self) -> None:

@@ -1,0 +1,48 @@
+"""Has torch's library mapped while a tokenizer is parsed, so that a service starts sooner."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+import threading
+from contextlib import suppress
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
+
+
+@cache
+def map_torch() -> None:
+    """Begin to map torch's largest library, in a thread; once, and on Linux only.
+
+    A fifth of `import torch` is spent there, behind the interpreter's lock. Parsing a tokenizer
+    takes twice as long and keeps that lock, too; one after the other they would wait for each
+    other. Called through ctypes, the loader leaves the lock alone. Where anything is not as
+    expected nothing happens: `import torch` maps what it needs, and says what is wrong.
+    """
+    if sys.platform != "linux" or "torch" in sys.modules:
+        return
+    with suppress(AttributeError, ImportError, OSError, RuntimeError, TypeError, ValueError):
+        spec = find_spec("torch")
+        if spec is None or spec.origin is None:
+            return
+        library = os.fsencode(Path(spec.origin).with_name("lib") / "libtorch_cpu.so")
+        dlopen = ctypes.CDLL(None).dlopen
+        dlopen.argtypes, dlopen.restype = (ctypes.c_char_p, ctypes.c_int), ctypes.c_void_p
+        # A library's first use of variables of this thread takes the lock that `dlopen` holds.
+        Tokenizer(BPE())
+        begun = threading.Event()
+
+        def map_it() -> None:
+            begun.set()
+            dlopen(library, os.RTLD_NOW)
+
+        # No daemon: a process that ends waits until it is done, and so does one that forks.
+        thread = threading.Thread(target=map_it, name="f2llm-map-torch")
+        thread.start()
+        os.register_at_fork(before=thread.join)
+        begun.wait()  # whoever parses next would not let go of the interpreter again

@@ -1,0 +1,65 @@
+import subprocess
+import sys
+
+import pytest
+
+from support import tiny_model
+
+_MAPPED = """
+import sys
+from f2llm_core import F2LLM
+
+model = F2LLM(sys.argv[1], device="cpu")
+model.count_tokens("a")
+assert "torch" not in sys.modules
+print("libtorch_cpu" in open("/proc/self/maps").read())
+print(model.encode_query("a").shape)
+"""
+
+_NOT_FOUND = """
+import sys, threading
+import f2llm_core.engine.preload as preload
+from f2llm_core import F2LLM
+
+preload.find_spec = lambda name: None
+model = F2LLM(sys.argv[1], device="cpu")
+model.count_tokens("a")
+print("libtorch_cpu" in open("/proc/self/maps").read())
+print(model.encode_query("a").shape)
+"""
+
+_FORKED = """
+import os, sys
+from f2llm_core import F2LLM
+
+model = F2LLM(sys.argv[1], device="cpu")
+{before}
+child = os.fork()
+if not child:
+    os._exit(model.encode_query("a").shape != (64,))
+assert os.waitpid(child, 0)[1] == 0
+print(model.encode_query("a").shape)
+"""
+
+
+def _lines(script: str) -> list[str]:
+    result = subprocess.run(
+        [sys.executable, "-c", script, tiny_model()],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return result.stdout.splitlines()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="torch's library is mapped on Linux")
+@pytest.mark.parametrize(("script", "mapped"), [(_MAPPED, "True"), (_NOT_FOUND, "False")])
+def test_torch_is_mapped_beside_the_tokenizer_and_imported_with_the_first_vector(script, mapped):
+    assert _lines(script) == [mapped, "(64,)"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="torch's library is mapped on Linux")
+def test_a_process_that_forks_waits_until_torch_is_mapped():
+    before = "from f2llm_core.engine.preload import map_torch; map_torch()"
+    assert _lines(_FORKED.format(before=before)) == ["(64,)"]
