@@ -374,7 +374,29 @@ class TestCancelling:
         np.testing.assert_array_equal(await kept, fresh.encode_document("kept"))
         assert fresh.stats.texts - before.texts == 2  # nothing but "kept", twice
 
-    @pytest.mark.parametrize("texts", ["short", ["a", "list"]])
+    async def test_while_the_worker_tokenises_it(self, fresh, monkeypatch):
+        entered, leave = threading.Event(), threading.Event()
+        tokenizer = fresh._backend.checkpoint.tokenizer
+        encode = tokenizer.encode
+
+        def slow(prompts):
+            entered.set()
+            assert leave.wait(10)
+            return encode(prompts)
+
+        before = fresh.stats
+        monkeypatch.setattr(tokenizer, "encode", slow)
+        task = asyncio.create_task(fresh.aencode_document("short"))
+        await asyncio.to_thread(entered.wait, 10)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        leave.set()
+        await fresh.aencode_document("next")
+        assert fresh.stats.texts - before.texts == 1
+
+    @pytest.mark.parametrize("texts", ["long " * 300, ["a", "list " * 300]])
     async def test_while_it_is_tokenised(self, fresh, texts, monkeypatch):
         entered, leave = threading.Event(), threading.Event()
         tokenizer = fresh._backend.checkpoint.tokenizer

@@ -9,7 +9,7 @@ import pytest
 import torch
 from texts import many_texts
 
-from f2llm_core import F2LLM, ConfigurationError, ModelError
+from f2llm_core import F2LLM, ConfigurationError, InputError, ModelError
 from f2llm_core.backends.base import Stats
 from f2llm_core.backends.checkpoint import Checkpoint
 from f2llm_core.engine.hub import identify
@@ -106,6 +106,30 @@ def test_callers_with_other_instructions_and_widths_share_a_pass(fresh, encoder)
     # A query with and without its instruction, for three different instructions, and sts twice.
     assert len(batches[0][0]) == 5
     assert ours.stats == Stats(passes=1, texts=5)
+
+
+def test_short_calls_that_wait_are_tokenised_in_one_go_and_each_hears_of_its_own(fresh, encoder):
+    ours, batches = fresh
+    strict = ours.with_options(max_length=8, on_truncate="error")
+    tokenizer = ours._backend.checkpoint.tokenizer
+    encode, encoded = tokenizer.encode, []
+    tokenizer.encode = lambda prompts: encoded.append(len(prompts)) or encode(prompts)
+    words = ["one", "two", "three", "four"]
+    with ThreadPoolExecutor(8) as pool, gate(ours._backend) as wait_for_queue:
+        good = [pool.submit(ours.encode_query, word) for word in words]
+        bad = [pool.submit(strict.encode_document, f"{word} is too long " * 4) for word in words]
+        wait_for_queue(8)
+        assert encoded == []
+    assert encoded == [8]
+    assert [len(sequences) for sequences, _ in batches] == [4]
+    for call, word in zip(good, words, strict=True):
+        np.testing.assert_allclose(call.result(), encoder.encode_query(word), atol=1e-5)
+    for call in bad:
+        with pytest.raises(InputError, match=r"texts\[0\] has .* tokens, max_length is 8"):
+            call.result()
+    with pytest.raises(InputError, match=r"texts\[1\] has .* tokens"):
+        strict.encode_document(["a", "too long " * 1000])  # tokenised by the caller
+    np.testing.assert_allclose(strict.encode_document("a"), encoder.encode_document("a"), atol=1e-5)
 
 
 def test_an_instruction_that_leaves_no_room_is_refused(checkpoint):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from f2llm_core import ClosedError, worker
-from f2llm_core.jobs import Job, Prompt
+from f2llm_core.jobs import Job, Prompt, Untokenized
 from f2llm_core.worker import CAREFUL_SLICES, SHORT_TOKENS, Worker
 
 HANG = 10  # seconds; only a guard
@@ -27,6 +27,7 @@ class Table:
         self.batch_tokens = batch_tokens
         self.batches: list[list[Prompt]] = []
         self.done: list[int] = []
+        self.tokenized: list[int] = []
         self.entered = threading.Semaphore(0)
         self.permits: threading.Semaphore | None = None
         self.broken: BaseException | None = None
@@ -36,6 +37,11 @@ class Table:
     def prepare(self) -> None:
         if self.broken is not None:
             raise self.broken
+
+    def tokenize(self, jobs: list[Job]) -> None:
+        self.tokenized.append(len(jobs))
+        for job in jobs:
+            job.fill([prompt(int(text)) for text in job.untokenized.prompts])
 
     def forked(self) -> None:
         pass
@@ -68,7 +74,13 @@ class Table:
             assert self.entered.acquire(timeout=HANG)
 
     def submit(self, *firsts: int, length: int = 1, progressed=lambda _: None) -> Job:
-        job = Job([prompt(first, length) for first in firsts], 2, progressed)
+        job = filled([prompt(first, length) for first in firsts], progressed)
+        self.worker.submit(job)
+        return job
+
+    def submit_untokenized(self, *firsts: int) -> Job:
+        untokenized = Untokenized([str(first) for first in firsts], (), 8, lambda _: None)
+        job = Job(len(firsts), 2, lambda _: None, untokenized)
         self.worker.submit(job)
         return job
 
@@ -80,6 +92,12 @@ class Table:
 
 def prompt(first: int, length: int = 1) -> Prompt:
     return Prompt((first, *[0] * (length - 1)))
+
+
+def filled(prompts: list[Prompt], progressed=lambda _: None) -> Job:
+    job = Job(len(prompts), 2, progressed)
+    job.fill(prompts)
+    return job
 
 
 def row(prompt: Prompt) -> tuple[int, int]:
@@ -156,7 +174,7 @@ class TestBatches:
             Prompt((start, i, *[0] * n), 1) for n in (1, 3) for i in (8, 9) for start in (1, 2)
         ]
         random.Random(0).shuffle(prompts)
-        job = Job(prompts, 2, lambda _: None)
+        job = filled(prompts)
         table.worker.submit(job)
         assert [tuple(r) for r in job.future.result(HANG)] == [row(p) for p in prompts]
         [batch] = table.batches
@@ -165,10 +183,41 @@ class TestBatches:
 
     def test_the_longest_of_a_job_run_first(self, table):
         table.batch_tokens = 10
-        job = Job([prompt(n, n) for n in (1, 9, 5, 3, 8, 2)], 2, lambda _: None)
+        job = filled([prompt(n, n) for n in (1, 9, 5, 3, 8, 2)])
         table.worker.submit(job)
         assert firsts(job) == [1, 9, 5, 3, 8, 2]
         assert table.firsts == [[9], [8], [2, 3, 5], [1]]
+
+    def test_what_comes_untokenised_is_tokenised_together_and_keeps_its_turn(self, table):
+        held = table.hold()
+        jobs = [table.submit_untokenized(1, 2), table.submit(3), table.submit_untokenized(4)]
+        jobs[2].future.cancel()
+        jobs.append(table.submit_untokenized(5))
+        table.go(2)
+        assert [firsts(job) for job in (held, jobs[0], jobs[1], jobs[3])] == [
+            [-1],
+            [1, 2],
+            [3],
+            [5],
+        ]
+        assert table.firsts == [[1, 2, 3, 5]]
+        assert table.tokenized == [0, 3]
+
+    def test_a_job_that_comes_while_others_are_tokenised_waits_for_its_own_turn(self, table):
+        held = table.hold()
+        first, late = table.submit_untokenized(1), []
+        tokenize = table.tokenize
+
+        def tokenize_and_be_late(jobs):
+            tokenize(jobs)
+            if not late:
+                late.append(table.submit_untokenized(2))
+
+        table.tokenize = tokenize_and_be_late
+        table.go(3)
+        assert [firsts(job) for job in (held, first)] == [[-1], [1]]
+        assert firsts(late[0]) == [2]
+        assert table.firsts == [[1], [2]]
 
     def test_a_job_without_prompts_waits_for_the_model_only(self, table):
         assert table.submit().future.result(HANG).shape == (0, 2)

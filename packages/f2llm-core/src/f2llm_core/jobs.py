@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -29,35 +30,65 @@ class Prompt(NamedTuple):
         return len(self.ids) - self.shared
 
 
+@dataclass(frozen=True, slots=True)
+class Untokenized:
+    """The prompts of a job before they are tokens.
+
+    Attributes:
+        prompts: In the order of the rows.
+        start: Tokens of the instruction in front of them, as a rule.
+        max_length: Tokens kept of each.
+        tokenized: To be told the token count of each; may raise, which ends the job.
+    """
+
+    prompts: Sequence[str]
+    start: tuple[int, ...]
+    max_length: int
+    tokenized: Callable[[Sequence[int]], None]
+
+
 class Job:
     """What one call wants to have computed, and the future of its rows.
 
     Attributes:
-        future: Of the rows, `(len(prompts), width)` float32. It can be cancelled until it is done.
-        tokens: Of all different prompts together.
+        future: Of the rows, `(count, width)` float32. It can be cancelled until it is done.
+        tokens: Of all different prompts together; 0 before `fill`.
         waiting: Prompts that were not taken into a batch yet, the longest last.
+        untokenized: What the prompts are to be made of; None after `fill` or `fail`.
     """
 
     def __init__(
-        self, prompts: Sequence[Prompt], width: int, progressed: Callable[[int], None]
+        self,
+        count: int,
+        width: int,
+        progressed: Callable[[int], None],
+        untokenized: Untokenized | None = None,
     ) -> None:
-        """Make a job.
+        """Make a job; it has no prompts yet.
 
         Args:
-            prompts: In the order of the rows; equal ones are computed once.
+            count: Rows.
             width: Columns of the rows.
             progressed: Told, on the worker's thread, how many more rows are done.
+            untokenized: For who calls `fill`.
         """
+        self.future: Future[Vectors] = Future()
+        self.tokens = 0
+        self.waiting: list[Prompt] = []
+        self.untokenized = untokenized
         self._places: dict[Prompt, list[int]] = {}
+        self._rows = np.empty((count, width), dtype=np.float32)
+        self._progressed = progressed
+
+    def fill(self, prompts: Sequence[Prompt]) -> None:
+        """Receive the prompts in the order of the rows; equal ones are computed once."""
         for index, prompt in enumerate(prompts):
             self._places.setdefault(prompt, []).append(index)
         # Longest first: equal lengths meet in one batch, and memory peaks at the start rather than
         # after an hour.
         self.waiting = sorted(self._places, key=lambda prompt: prompt.tokens)
         self.tokens = sum(prompt.tokens for prompt in self._places)
-        self.future: Future[Vectors] = Future()
-        self._rows = np.empty((len(prompts), width), dtype=np.float32)
-        self._progressed = progressed
+        self.untokenized = None
 
     def take(self, budget: int, *, at_least: int) -> list[Prompt]:
         """Remove prompts of up to `budget` tokens from those that wait, and return them."""
@@ -81,6 +112,7 @@ class Job:
 
     def fail(self, error: BaseException) -> None:
         """End the job with an error, unless it has ended."""
+        self.untokenized = None
         if self._settling():
             self.future.set_exception(error)
 
@@ -96,8 +128,8 @@ Batch = list[tuple[Job, list[Prompt]]]
 def assemble(lane: deque[Job], budget: int) -> Batch:
     """Take jobs from the head of a lane, the last of them perhaps in part, up to the budget."""
     batch: Batch = []
-    while lane:
-        if lane[0].future.cancelled():
+    while lane and lane[0].untokenized is None:
+        if lane[0].future.done():  # cancelled, or it could not be tokenised
             lane.popleft()
             continue
         taken = lane[0].take(budget, at_least=0 if batch else 1)

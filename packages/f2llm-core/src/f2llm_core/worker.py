@@ -42,6 +42,9 @@ class Runner(Protocol):
     def prepare(self) -> None:
         """Get ready; called before every batch."""
 
+    def tokenize(self, jobs: list[Job]) -> None:
+        """Fill jobs that came untokenised; one that cannot be fails, and no other."""
+
     def forked(self) -> None:
         """Let go of locks that threads of the parent process may have held."""
 
@@ -186,6 +189,9 @@ class Worker:
             return
         try:
             runner.prepare()
+            with self._changed:
+                untokenized = [job for job in self._short if job.untokenized is not None]
+            runner.tokenize(untokenized)
         except Exception as error:  # the same for all who wait
             with self._changed:
                 waiting = self._clear()

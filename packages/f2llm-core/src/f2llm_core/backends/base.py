@@ -33,8 +33,8 @@ class Observer(Protocol):
         """Receive the untruncated token count of every prompt, EOS included, in order.
 
         0 stands for one that could not be counted, for want of the model's tokenizer.
-        Called once, in the caller's thread and before anything is computed; may raise `InputError`
-        to stop the call.
+        Called once, before anything is computed, in the caller's thread or on the one that
+        computes; may raise `InputError`, which ends this call and no other.
         """
 
     def embedded(self, count: int) -> None:
@@ -125,7 +125,7 @@ class Backend(Protocol):
     def submit(
         self, prompts: Sequence[str], *, prefix: str, max_length: int, observer: Observer
     ) -> Pending:
-        """Check and tokenise prompts in this thread, and have them embedded by another.
+        """Have prompts tokenised and embedded, by other threads where that takes long.
 
         Args:
             prompts: Texts with their instruction already in front; at least one; never altered.

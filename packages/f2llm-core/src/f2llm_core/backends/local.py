@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,10 +21,14 @@ from f2llm_core.engine.tokenizer import Tokenizer
 from f2llm_core.errors import ModelError
 from f2llm_core.fingerprint import ModelIdentity, model_identity
 from f2llm_core.instructions import Prompts
-from f2llm_core.jobs import Job, Prompt
+from f2llm_core.jobs import Job, Prompt, Untokenized
 from f2llm_core.matryoshka import Vectors
 from f2llm_core.options import LoadOptions
 from f2llm_core.worker import Worker
+
+# A call of up to so many characters, instruction included, is tokenised together with those that
+# wait beside it: sixteen threads with a query each would keep handing over the interpreter.
+_SHORT_CHARACTERS = 1024
 
 _KEPT_PREFIX_TOKENS = 4096  # of all instructions kept; 32 kB a token at the 80M size in float32
 
@@ -67,7 +72,8 @@ class LocalBackend:
     """Runs a checkpoint in this process.
 
     Nothing is read before it is needed: the configuration first, the tokenizer and the weights with
-    the first text. Callers tokenise in their own threads; the worker's thread loads and computes.
+    the first text. Callers tokenise long calls in their own threads; the worker's thread loads,
+    tokenises the short ones, and computes.
     """
 
     def __init__(self, source: ModelSource, options: LoadOptions) -> None:
@@ -144,12 +150,29 @@ class LocalBackend:
         self, prompts: Sequence[str], *, prefix: str, max_length: int, observer: Observer
     ) -> Pending:
         """Check, tokenise and queue whole prompts; see `Backend.submit`."""
+        start = self._tokenizer.prefix_ids(prefix, max_length)
+        untokenized = Untokenized(prompts, start, max_length, observer.tokenized)
+        job = Job(len(prompts), self.width, observer.embedded, untokenized)
+        if sum(map(len, prompts)) > _SHORT_CHARACTERS:
+            self.tokenize([job])
+        if not job.future.done():
+            self._worker.submit(job)
+        return Pending(job.future)
+
+    def tokenize(self, jobs: Sequence[Job]) -> None:
+        """Tokenise jobs in one go, in whichever thread; one whose observer objects fails."""
         tokenizer = self._tokenizer
-        start = tokenizer.prefix_ids(prefix, max_length)
-        ids = tokenizer.encode(prompts)
-        observer.tokenized([len(i) + 1 for i in ids])
-        finished = [tokenizer.finish(i, max_length) for i in ids]
-        return Pending(self._queue([_split(i, start) for i in finished], observer.embedded))
+        given = [(job, job.untokenized) for job in jobs if job.untokenized is not None]
+        encoded = iter(tokenizer.encode([prompt for _, call in given for prompt in call.prompts]))
+        for job, call in given:
+            ids = list(islice(encoded, len(call.prompts)))
+            try:
+                call.tokenized([len(i) + 1 for i in ids])
+            except Exception as error:  # a text too long for the caller, or code of its own
+                job.fail(error)
+            else:
+                finished = (tokenizer.finish(i, call.max_length) for i in ids)
+                job.fill([_split(i, call.start) for i in finished])
 
     def count_tokens(self, prompts: Sequence[str]) -> list[int]:
         """Return the untruncated token count of every prompt, EOS included."""
@@ -170,7 +193,8 @@ class LocalBackend:
         self.checkpoint.forget_tokenizer()
 
     def _queue(self, prompts: list[Prompt], progressed: Callable[[int], None]) -> Future[Vectors]:
-        job = Job(prompts, self.width, progressed)
+        job = Job(len(prompts), self.width, progressed)
+        job.fill(prompts)
         self._worker.submit(job)
         return job.future
 
