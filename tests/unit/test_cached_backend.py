@@ -198,6 +198,8 @@ class Told:
         self.lengths = []
         self.done = 0
 
+    at_once = False
+
     def tokenized(self, lengths):
         assert self.done == 0
         self.lengths.append(list(lengths))

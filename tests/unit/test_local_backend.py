@@ -71,6 +71,8 @@ def test_a_prompt_whose_tokens_merge_across_the_prefix_runs_in_full(fresh):
     assert ids[: len(start)] != start  # "question" is one token
 
     class Silent:
+        at_once = False
+
         def tokenized(self, lengths):
             pass
 
@@ -108,28 +110,51 @@ def test_callers_with_other_instructions_and_widths_share_a_pass(fresh, encoder)
     assert ours.stats == Stats(passes=1, texts=5)
 
 
-def test_short_calls_that_wait_are_tokenised_in_one_go_and_each_hears_of_its_own(fresh, encoder):
+def test_short_calls_that_wait_are_tokenised_in_one_go(fresh, encoder, monkeypatch):
     ours, batches = fresh
-    strict = ours.with_options(max_length=8, on_truncate="error")
     tokenizer = ours._backend.checkpoint.tokenizer
     encode, encoded = tokenizer.encode, []
-    tokenizer.encode = lambda prompts: encoded.append(len(prompts)) or encode(prompts)
+    monkeypatch.setattr(tokenizer, "encode", lambda p: encoded.append(len(p)) or encode(p))
     words = ["one", "two", "three", "four"]
     with ThreadPoolExecutor(8) as pool, gate(ours._backend) as wait_for_queue:
-        good = [pool.submit(ours.encode_query, word) for word in words]
-        bad = [pool.submit(strict.encode_document, f"{word} is too long " * 4) for word in words]
-        wait_for_queue(8)
+        calls = [pool.submit(ours.encode_query, word) for word in words]
+        cancelled = ours._pipeline("document").begin(["five"], single=True, show_progress=False)
+        cancelled.cancel()
+        wait_for_queue(5)
         assert encoded == []
-    assert encoded == [8]
-    assert [len(sequences) for sequences, _ in batches] == [4]
-    for call, word in zip(good, words, strict=True):
+    for call, word in zip(calls, words, strict=True):
         np.testing.assert_allclose(call.result(), encoder.encode_query(word), atol=1e-5)
-    for call in bad:
-        with pytest.raises(InputError, match=r"texts\[0\] has .* tokens, max_length is 8"):
-            call.result()
-    with pytest.raises(InputError, match=r"texts\[1\] has .* tokens"):
-        strict.encode_document(["a", "too long " * 1000])  # tokenised by the caller
-    np.testing.assert_allclose(strict.encode_document("a"), encoder.encode_document("a"), atol=1e-5)
+    assert encoded == [4]
+    assert [len(sequences) for sequences, _ in batches] == [4]
+
+
+def test_who_may_refuse_a_text_is_told_its_length_before_anything_is_queued(fresh):
+    ours, batches = fresh
+    strict = ours.with_options(max_length=8, on_truncate="error")
+    with gate(ours._backend), pytest.raises(InputError, match=r"texts\[0\] has .* tokens"):
+        strict.encode_document("This is far too long.")
+    assert strict.encode_document("a").shape == (64,)
+    assert len(batches) == 1
+
+
+def test_a_text_that_cannot_be_tokenised_fails_its_own_call_only(fresh, encoder, monkeypatch):
+    ours, _ = fresh
+    tokenizer = ours._backend.checkpoint.tokenizer
+    encode = tokenizer.encode
+
+    def fragile(prompts):
+        if any("poison" in prompt for prompt in prompts):
+            raise ValueError("poison")
+        return encode(prompts)
+
+    monkeypatch.setattr(tokenizer, "encode", fragile)
+    with ThreadPoolExecutor(8) as pool, gate(ours._backend) as wait_for_queue:
+        calls = [pool.submit(ours.encode_document, text) for text in ("a", "poison", "b")]
+        wait_for_queue(3)
+    with pytest.raises(ValueError, match="poison"):
+        calls[1].result()
+    for call, text in ((calls[0], "a"), (calls[2], "b")):
+        np.testing.assert_allclose(call.result(), encoder.encode_document(text), atol=1e-5)
 
 
 def test_an_instruction_that_leaves_no_room_is_refused(checkpoint):

@@ -6,12 +6,15 @@ import pytest
 from support import tiny_model
 
 _MAPPED = """
-import sys
+import sys, threading
 from f2llm_core import F2LLM
 
 model = F2LLM(sys.argv[1], device="cpu")
 model.count_tokens("a")
 assert "torch" not in sys.modules
+for thread in threading.enumerate():
+    if thread.name == "f2llm-map-torch":
+        thread.join()
 print("libtorch_cpu" in open("/proc/self/maps").read())
 print(model.encode_query("a").shape)
 """

@@ -141,7 +141,7 @@ class F2LLM(ConfiguredModel):
             raise error(msg)
 
     def _begin(self, texts: str | Iterable[str], side: Side | None, *, show_progress: bool) -> Call:
-        """Check, tokenise and queue the texts of a call; without a side, of a symmetric task."""
+        """Check and queue the texts of a call; without a side, of a symmetric task."""
         single = isinstance(texts, str)
         batch = [check_text(texts)] if single else check_texts(texts)
         if not batch:

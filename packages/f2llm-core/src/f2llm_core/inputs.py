@@ -97,6 +97,11 @@ class TruncationReport:
         self._count = 0
         self._named: list[str] = []  # only the first few: a stream may be of any length
 
+    @property
+    def refuses(self) -> bool:
+        """Whether `add` may raise."""
+        return self._policy == "error"
+
     def add(self, lengths: Sequence[int], offset: int = 0) -> None:
         """Record the untruncated token counts of a block of texts.
 

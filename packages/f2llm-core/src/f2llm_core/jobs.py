@@ -54,7 +54,7 @@ class Job:
         future: Of the rows, `(count, width)` float32. It can be cancelled until it is done.
         tokens: Of all different prompts together; 0 before `fill`.
         waiting: Prompts that were not taken into a batch yet, the longest last.
-        untokenized: What the prompts are to be made of; None after `fill` or `fail`.
+        untokenized: What the prompts are to be made of; None after `fill`.
     """
 
     def __init__(
@@ -112,7 +112,6 @@ class Job:
 
     def fail(self, error: BaseException) -> None:
         """End the job with an error, unless it has ended."""
-        self.untokenized = None
         if self._settling():
             self.future.set_exception(error)
 
@@ -128,10 +127,12 @@ Batch = list[tuple[Job, list[Prompt]]]
 def assemble(lane: deque[Job], budget: int) -> Batch:
     """Take jobs from the head of a lane, the last of them perhaps in part, up to the budget."""
     batch: Batch = []
-    while lane and lane[0].untokenized is None:
+    while lane:
         if lane[0].future.done():  # cancelled, or it could not be tokenised
             lane.popleft()
             continue
+        if lane[0].untokenized is not None:  # it came just now
+            break
         taken = lane[0].take(budget, at_least=0 if batch else 1)
         if lane[0].waiting and not taken:
             break

@@ -38,7 +38,7 @@ class Pipeline:
     on_truncate: OnTruncate
 
     def begin(self, texts: list[str], *, single: bool, show_progress: bool) -> Call:
-        """Tokenise and queue checked texts; `single` is for one of which the row is wanted."""
+        """Queue checked texts; `single` is for one of which the row is wanted."""
         observer = self._observe(show_progress=show_progress, total=len(texts))
         pending = self.submit(texts, observer)
         return Call(pending, self.dimensions, single=single, observer=observer)
@@ -52,7 +52,7 @@ class Pipeline:
                 observer.offset += len(block)
 
     def submit(self, texts: list[str], observer: Observer) -> Pending:
-        """Tokenise and queue checked texts; returns their rows of full width on their way."""
+        """Queue checked texts; returns their rows of full width on their way."""
         return self.backend.submit(
             [self.prompt + text for text in texts],
             prefix=self.prompt,
@@ -66,7 +66,7 @@ class Pipeline:
 
 
 class Call:
-    """A call whose texts are checked, tokenised and queued."""
+    """A call whose texts are checked and queued."""
 
     __slots__ = ("_dimensions", "_observer", "_pending", "_single")
 
@@ -127,7 +127,7 @@ class Intake:
         """Call `begin` in a thread; if the task is cancelled meanwhile, so is the call.
 
         Args:
-            begin: Checks, tokenises and queues.
+            begin: Checks and queues, and tokenises what is long.
             short: It takes no longer than a query. A thousand queries in the threads of the event
                 loop would fight it for the interpreter; in one thread they are as quick, and the
                 loop lags a third as long.

@@ -38,6 +38,11 @@ class CallObserver:
         self._skipped = 0
         self._bar: Any = None
 
+    @property
+    def at_once(self) -> bool:
+        """Whether a text may be refused, or a bar is drawn, which is the caller's to see."""
+        return self._show_progress or self._truncation.refuses
+
     def tokenized(self, lengths: Sequence[int]) -> None:
         """Record the token counts of the current block; the bar is drawn with the first."""
         self._truncation.add(lengths, self.offset)

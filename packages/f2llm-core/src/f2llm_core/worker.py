@@ -19,7 +19,7 @@ from f2llm_core.jobs import Batch, Job, Prompt, assemble
 from f2llm_core.matryoshka import Vectors
 
 #: Jobs of up to so many tokens, queries for instance, take turns with the longer ones, so that they
-#: wait for one slice of a long job and not for its end.
+#: wait for one slice of a long job and not for its end. What comes untokenised counts as short.
 SHORT_TOKENS = 512
 
 #: While the short come and go, slices of the long are a quarter of a batch: queries wait a quarter

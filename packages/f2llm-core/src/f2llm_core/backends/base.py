@@ -29,12 +29,16 @@ class Stats:
 class Observer(Protocol):
     """What a backend tells about one call while it works."""
 
+    @property
+    def at_once(self) -> bool:
+        """Whether lengths are wanted before `submit` returns, in its thread."""
+
     def tokenized(self, lengths: Sequence[int]) -> None:
         """Receive the untruncated token count of every prompt, EOS included, in order.
 
         0 stands for one that could not be counted, for want of the model's tokenizer.
-        Called once, before anything is computed, in the caller's thread or on the one that
-        computes; may raise `InputError`, which ends this call and no other.
+        Called once, before anything is computed; in the thread that computes, unless `at_once`. May
+        raise `InputError` there, to stop the call.
         """
 
     def embedded(self, count: int) -> None:

@@ -167,6 +167,11 @@ class _MergedObserver:
         self._lengths = lengths
         self._missing = missing
 
+    @property
+    def at_once(self) -> bool:
+        """What the observer of the whole call wants."""
+        return self._observer.at_once
+
     def tokenized(self, lengths: Sequence[int]) -> None:
         """Tell the lengths of all prompts, and that those not missing are done."""
         for index, length in zip(self._missing, lengths, strict=True):

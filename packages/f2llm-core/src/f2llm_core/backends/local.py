@@ -28,7 +28,7 @@ from f2llm_core.worker import Worker
 
 # A call of up to so many characters, instruction included, is tokenised together with those that
 # wait beside it: sixteen threads with a query each would keep handing over the interpreter.
-_SHORT_CHARACTERS = 1024
+_SHORT_CHARACTERS = 512
 
 _KEPT_PREFIX_TOKENS = 4096  # of all instructions kept; 32 kB a token at the 80M size in float32
 
@@ -72,8 +72,8 @@ class LocalBackend:
     """Runs a checkpoint in this process.
 
     Nothing is read before it is needed: the configuration first, the tokenizer and the weights with
-    the first text. Callers tokenise long calls in their own threads; the worker's thread loads,
-    tokenises the short ones, and computes.
+    the first text. Callers tokenise in their own threads, unless the call is short; the worker's
+    thread loads, tokenises short calls, and computes.
     """
 
     def __init__(self, source: ModelSource, options: LoadOptions) -> None:
@@ -153,26 +153,15 @@ class LocalBackend:
         start = self._tokenizer.prefix_ids(prefix, max_length)
         untokenized = Untokenized(prompts, start, max_length, observer.tokenized)
         job = Job(len(prompts), self.width, observer.embedded, untokenized)
-        if sum(map(len, prompts)) > _SHORT_CHARACTERS:
-            self.tokenize([job])
-        if not job.future.done():
-            self._worker.submit(job)
+        if observer.at_once or sum(map(len, prompts)) + len(prompts) > _SHORT_CHARACTERS:
+            self._fill(job, untokenized, self._tokenizer.encode(prompts))
+        self._worker.submit(job)
         return Pending(job.future)
 
-    def tokenize(self, jobs: Sequence[Job]) -> None:
-        """Tokenise jobs in one go, in whichever thread; one whose observer objects fails."""
-        tokenizer = self._tokenizer
-        given = [(job, job.untokenized) for job in jobs if job.untokenized is not None]
-        encoded = iter(tokenizer.encode([prompt for _, call in given for prompt in call.prompts]))
-        for job, call in given:
-            ids = list(islice(encoded, len(call.prompts)))
-            try:
-                call.tokenized([len(i) + 1 for i in ids])
-            except Exception as error:  # a text too long for the caller, or code of its own
-                job.fail(error)
-            else:
-                finished = (tokenizer.finish(i, call.max_length) for i in ids)
-                job.fill([_split(i, call.start) for i in finished])
+    def _fill(self, job: Job, call: Untokenized, ids: Sequence[list[int]]) -> None:
+        call.tokenized([len(i) + 1 for i in ids])
+        finished = (self._tokenizer.finish(i, call.max_length) for i in ids)
+        job.fill([_split(i, call.start) for i in finished])
 
     def count_tokens(self, prompts: Sequence[str]) -> list[int]:
         """Return the untruncated token count of every prompt, EOS included."""
@@ -199,6 +188,21 @@ class LocalBackend:
         return job.future
 
     # What follows runs on the worker's thread only.
+
+    def tokenize(self, jobs: Sequence[Job]) -> None:
+        """Tokenise jobs in one go; one that cannot be fails, and no other."""
+        given = [(job, call) for job in jobs if (call := job.untokenized) and not job.future.done()]
+        try:
+            prompts = [prompt for _, call in given for prompt in call.prompts]
+            ids = iter(self._tokenizer.encode(prompts))
+            for job, call in given:
+                self._fill(job, call, list(islice(ids, len(call.prompts))))
+        except Exception as error:  # handed to whom it belongs
+            for job, _ in given:
+                if len(given) == 1:
+                    job.fail(error)
+                else:
+                    self.tokenize([job])
 
     @property
     def batch_tokens(self) -> int:

@@ -126,6 +126,10 @@ class _Lengths:
         self._max_length = max_length
         self._refuse = refuse
 
+    @property
+    def at_once(self) -> bool:
+        return self._refuse
+
     def tokenized(self, lengths: Sequence[int]) -> None:
         long = [i for i, length in enumerate(lengths) if length > self._max_length]
         self.tokens = sum(min(length, self._max_length) for length in lengths)

@@ -7,15 +7,15 @@ import os
 import sys
 import threading
 from contextlib import suppress
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 from tokenizers import Tokenizer
 from tokenizers.models import BPE
 
+_once = threading.Lock()
 
-@cache
+
 def map_torch() -> None:
     """Begin to map torch's largest library, in a thread; once, and on Linux only.
 
@@ -24,8 +24,8 @@ def map_torch() -> None:
     other. Called through ctypes, the loader leaves the lock alone. Where anything is not as
     expected nothing happens: `import torch` maps what it needs, and says what is wrong.
     """
-    if sys.platform != "linux" or "torch" in sys.modules:
-        return
+    if sys.platform != "linux" or "torch" in sys.modules or not _once.acquire(blocking=False):
+        return  # the lock is never released
     with suppress(AttributeError, ImportError, OSError, RuntimeError, TypeError, ValueError):
         spec = find_spec("torch")
         if spec is None or spec.origin is None:
@@ -43,6 +43,6 @@ def map_torch() -> None:
 
         # No daemon: a process that ends waits until it is done, and so does one that forks.
         thread = threading.Thread(target=map_it, name="f2llm-map-torch")
+        os.register_at_fork(before=lambda: thread.join() if thread.is_alive() else None)
         thread.start()
-        os.register_at_fork(before=thread.join)
         begun.wait()  # whoever parses next would not let go of the interpreter again
