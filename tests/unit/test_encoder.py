@@ -374,7 +374,9 @@ class TestCancelling:
         np.testing.assert_array_equal(await kept, fresh.encode_document("kept"))
         assert fresh.stats.texts - before.texts == 2  # nothing but "kept", twice
 
-    async def test_while_the_worker_tokenises_it(self, fresh, monkeypatch):
+    @pytest.fixture
+    def slow_tokenizer(self, fresh, monkeypatch):
+        """Two events: somebody has begun to tokenise, and may go on."""
         entered, leave = threading.Event(), threading.Event()
         tokenizer = fresh._backend.checkpoint.tokenizer
         encode = tokenizer.encode
@@ -384,8 +386,12 @@ class TestCancelling:
             assert leave.wait(10)
             return encode(prompts)
 
-        before = fresh.stats
         monkeypatch.setattr(tokenizer, "encode", slow)
+        return entered, leave
+
+    async def test_while_the_worker_tokenises_it(self, fresh, slow_tokenizer):
+        entered, leave = slow_tokenizer
+        before = fresh.stats
         task = asyncio.create_task(fresh.aencode_document("short"))
         await asyncio.to_thread(entered.wait, 10)
         task.cancel()
@@ -397,18 +403,9 @@ class TestCancelling:
         assert fresh.stats.texts - before.texts == 1
 
     @pytest.mark.parametrize("texts", ["long " * 300, ["a", "list " * 300]])
-    async def test_while_it_is_tokenised(self, fresh, texts, monkeypatch):
-        entered, leave = threading.Event(), threading.Event()
-        tokenizer = fresh._backend.checkpoint.tokenizer
-        encode = tokenizer.encode
-
-        def slow(prompts):
-            entered.set()
-            assert leave.wait(10)
-            return encode(prompts)
-
+    async def test_while_it_is_tokenised(self, fresh, texts, slow_tokenizer):
+        entered, leave = slow_tokenizer
         before = fresh.stats
-        monkeypatch.setattr(tokenizer, "encode", slow)
         task = asyncio.create_task(fresh.aencode_document(texts))
         await asyncio.to_thread(entered.wait, 10)
         with gate(fresh._backend) as wait_for_queue:

@@ -20,7 +20,7 @@ print(model.encode_query("a").shape)
 """
 
 _NOT_FOUND = """
-import sys, threading
+import sys
 import f2llm_core.engine.preload as preload
 from f2llm_core import F2LLM
 
@@ -34,9 +34,10 @@ print(model.encode_query("a").shape)
 _FORKED = """
 import os, sys
 from f2llm_core import F2LLM
+from f2llm_core.engine.preload import map_torch
 
 model = F2LLM(sys.argv[1], device="cpu")
-{before}
+map_torch()
 child = os.fork()
 if not child:
     os._exit(model.encode_query("a").shape != (64,))
@@ -64,5 +65,4 @@ def test_torch_is_mapped_beside_the_tokenizer_and_imported_with_the_first_vector
 
 @pytest.mark.skipif(sys.platform != "linux", reason="torch's library is mapped on Linux")
 def test_a_process_that_forks_waits_until_torch_is_mapped():
-    before = "from f2llm_core.engine.preload import map_torch; map_torch()"
-    assert _lines(_FORKED.format(before=before)) == ["(64,)"]
+    assert _lines(_FORKED) == ["(64,)"]

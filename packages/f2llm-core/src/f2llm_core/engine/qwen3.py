@@ -27,9 +27,8 @@ from f2llm_core.engine.table import Int8Table, Table
 from f2llm_core.errors import ModelLoadError
 from f2llm_core.matryoshka import Vectors
 
-# Tokens that go through a layer together on a CPU. Their activations stay in cache, and are small
-# enough for the allocator to hand the same memory out again instead of asking for new pages. More
-# of them share what it costs to read the weights, which is felt where products are fast.
+# Tokens that go through a layer together on a CPU: so few that activations stay in cache and the
+# allocator hands the same pages out again, and more where fast products wait for the weights.
 _CPU_BLOCK_TOKENS = {torch.float32: 512, torch.bfloat16: 1024}
 
 # Blocks are filled up to multiples of so many tokens on a CPU: oneDNN compiles a kernel for every
