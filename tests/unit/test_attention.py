@@ -21,8 +21,7 @@ def tokens(count, heads, seed):
 
 
 def prefix(size, seed):
-    layers = [(tokens(size, K, seed + i), tokens(size, K, seed + 10 + i)) for i in range(2)]
-    return Prefix(tuple(range(size)), tuple(layers))
+    return Prefix(tuple(range(size)), tuple(tokens(size, 2 * K, seed + i) for i in range(2)))
 
 
 def attend(query, key, value):
@@ -55,7 +54,8 @@ def by_definition(query, key, value, lengths, prefixes, layer):
         own = slice(start, start + length)
         k, v = key[own], value[own]
         if before is not None:
-            k, v = (torch.cat(pair) for pair in zip(before.keys_values[layer], (k, v), strict=True))
+            keys, values = before.keys_values[layer].chunk(2, dim=1)
+            k, v = torch.cat([keys, k]), torch.cat([values, v])
         rows.append(attend(query[own], k, v))
         start += length
     return torch.cat(rows).flatten(1)
@@ -96,19 +96,19 @@ def test_equals_the_definition(kind, lengths, prefixes, layer):
     query, key, value = tokens(total, H, 0), tokens(total, K, 1), tokens(total, K, 2)
     expected = by_definition(query, key, value, lengths, prefixes, layer)
     ours = kind(lengths, prefixes)
-    everyone = ours.causal(query, key, value, layer)
+    everyone = ours.causal(query, torch.cat([key, value], dim=1), layer)
     torch.testing.assert_close(everyone, expected, atol=1e-5, rtol=1e-5)
     last = torch.tensor(lengths).cumsum(0) - 1
-    only_last = ours.last(query[last], key, value, layer)
+    only_last = ours.last(query[last], torch.cat([key, value], dim=1), layer)
     torch.testing.assert_close(only_last, expected[last], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("kind", [runs, blocks])
 def test_tokens_that_only_fill_a_block_up_are_nobodys_business(kind):
-    query, key, value = tokens(9, H, 1), tokens(9, K, 2), tokens(9, K, 3)
-    key[6:] = value[6:] = torch.nan
-    whole = kind([4, 2], [None, None]).causal(query, key, value, 0)
-    alone = kind([4, 2], [None, None]).causal(query[:6], key[:6], value[:6], 0)
+    query, keys_values = tokens(9, H, 1), tokens(9, 2 * K, 2)
+    keys_values[6:] = torch.nan
+    whole = kind([4, 2], [None, None]).causal(query, keys_values, 0)
+    alone = kind([4, 2], [None, None]).causal(query[:6], keys_values[:6], 0)
     assert whole.shape == (9, H * D)
     assert torch.isfinite(whole).all()
     assert torch.equal(whole[:6], alone)
@@ -123,8 +123,8 @@ def test_the_processor_goes_by_blocks_in_float32_and_by_runs_in_half():
 @pytest.mark.parametrize("rows", [4, 64])
 def test_blocks_hold_a_bounded_number_of_scores(monkeypatch, scores, rows):
     lengths, prefixes = [19, 40, 4], [OTHER, None, ONE]
-    query, key, value = tokens(63, H, 0), tokens(63, K, 1), tokens(63, K, 2)
-    whole = blocks(lengths, prefixes).causal(query, key, value, 0)
+    query, keys_values = tokens(63, H, 0), tokens(63, 2 * K, 1)
+    whole = blocks(lengths, prefixes).causal(query, keys_values, 0)
     sizes = []
     softmax = torch.softmax
     monkeypatch.setattr(
@@ -132,15 +132,15 @@ def test_blocks_hold_a_bounded_number_of_scores(monkeypatch, scores, rows):
     )
     monkeypatch.setattr(blocked, "_SCORES", scores)
     monkeypatch.setattr(blocked, "_CPU_ROWS", rows)
-    pieces = blocks(lengths, prefixes).causal(query, key, value, 0)
+    pieces = blocks(lengths, prefixes).causal(query, keys_values, 0)
     torch.testing.assert_close(pieces, whole, atol=1e-6, rtol=1e-6)
-    assert max(sizes) <= max(scores, H * 40)  # one row at least
+    assert max(sizes) <= H * max(scores, 40)  # one row at least
 
 
 def test_blocks_give_the_precision_they_got():
-    query, key, value = (tokens(6, heads, 0).bfloat16() for heads in (H, K, K))
-    ours = blocks([3, 3], [None, None]).causal(query, key, value, 0)
-    exact = blocks([3, 3], [None, None]).causal(query.float(), key.float(), value.float(), 0)
+    query, keys_values = (tokens(6, heads, 0).bfloat16() for heads in (H, 2 * K))
+    ours = blocks([3, 3], [None, None]).causal(query, keys_values, 0)
+    exact = blocks([3, 3], [None, None]).causal(query.float(), keys_values.float(), 0)
     assert torch.equal(ours, exact.bfloat16())
 
 

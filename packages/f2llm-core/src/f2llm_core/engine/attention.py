@@ -25,11 +25,11 @@ class Prefix:
 
     Attributes:
         ids: The tokens.
-        keys_values: For each layer the rotated keys and the values, `(P, K, D)` each.
+        keys_values: For each layer the rotated keys and, after them, the values: `(P, 2K, D)`.
     """
 
     ids: tuple[int, ...]
-    keys_values: tuple[tuple[Tensor, Tensor], ...]
+    keys_values: tuple[Tensor, ...]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -38,20 +38,20 @@ class Prefix:
 class Attention(Protocol):
     """Attention within the sequences of one block, for every layer of the model."""
 
-    def causal(self, query: Tensor, key: Tensor, value: Tensor, layer: int) -> Tensor:
+    def causal(self, query: Tensor, keys_values: Tensor, layer: int) -> Tensor:
         """Attend from every token to itself and those before it in its sequence.
 
         Args:
             query: `(T, H, D)`; tokens after the last sequence only fill the block up.
-            key: `(T, K, D)`; each key/value head serves H / K query heads.
-            value: `(T, K, D)`.
+            keys_values: `(T, 2K, D)`, the heads of the keys before those of the values; each
+                serves H / K query heads.
             layer: Index of the layer, for what prefixes left behind there.
 
         Returns:
             `(T, H * D)` in the dtype of `query`; anything for tokens that only fill up.
         """
 
-    def last(self, query: Tensor, key: Tensor, value: Tensor, layer: int) -> Tensor:
+    def last(self, query: Tensor, keys_values: Tensor, layer: int) -> Tensor:
         """Attend from the last token of each sequence to all its tokens.
 
         Arguments as in `causal`, but for `query`, which is `(N, H, D)`.
@@ -106,31 +106,30 @@ class RunAttention:
             first, token = first + count, token + count * length
         self._tokens = token
 
-    def causal(self, query: Tensor, key: Tensor, value: Tensor, layer: int) -> Tensor:
+    def causal(self, query: Tensor, keys_values: Tensor, layer: int) -> Tensor:
         parts = []
         for run in self._runs:
-            q = query[run.tokens].view(-1, run.length, *query.shape[1:])
-            k, v = _with_prefix(run, key, value, layer)
-            parts.append(_attend(q, k, v, run).flatten(0, 1))
+            asking = query[run.tokens].view(-1, run.length, *query.shape[1:])
+            parts.append(_attend(asking, _seen(run, keys_values, layer), run).flatten(0, 1))
         if len(query) > self._tokens:
             parts.append(query[self._tokens :])
         return (parts[0] if len(parts) == 1 else torch.cat(parts)).flatten(1)
 
-    def last(self, query: Tensor, key: Tensor, value: Tensor, layer: int) -> Tensor:
+    def last(self, query: Tensor, keys_values: Tensor, layer: int) -> Tensor:
         parts = []
         for run in self._runs:
-            q = query[run.sequences].unsqueeze(1)
-            k, v = _with_prefix(run, key, value, layer)
-            parts.append(_attend(q, k, v, None).squeeze(1))
+            asking = query[run.sequences].unsqueeze(1)
+            parts.append(_attend(asking, _seen(run, keys_values, layer), None).squeeze(1))
         return (parts[0] if len(parts) == 1 else torch.cat(parts)).flatten(1)
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, run: _Run | None) -> Tensor:
-    """Attend from `(n, L, H, D)` to `(n, M, K, D)`, causally within a run; gives the former."""
+def _attend(query: Tensor, keys_values: Tensor, run: _Run | None) -> Tensor:
+    """Attend from `(n, L, H, D)` to `(n, M, 2K, D)`, causally within a run; gives the former."""
+    keys, values = keys_values.transpose(1, 2).chunk(2, dim=1)
     attended = F.scaled_dot_product_attention(
         query.transpose(1, 2),
-        key.transpose(1, 2),
-        value.transpose(1, 2),
+        keys,
+        values,
         attn_mask=run.mask if run else None,
         is_causal=run is not None and run.prefix is None and run.length > 1,
         enable_gqa=True,
@@ -144,10 +143,10 @@ def _mask(length: int, before: int, device: torch.device, dtype: torch.dtype) ->
     return mask.triu_(diagonal=before + 1)
 
 
-def _with_prefix(run: _Run, key: Tensor, value: Tensor, layer: int) -> tuple[Tensor, Tensor]:
-    """Return keys and values of a run, `(n, P + length, K, D)`."""
-    k, v = (x[run.tokens].view(-1, run.length, *x.shape[1:]) for x in (key, value))
+def _seen(run: _Run, keys_values: Tensor, layer: int) -> Tensor:
+    """Return keys and values of a run, after those of its prefix: `(n, P + length, 2K, D)`."""
+    own = keys_values[run.tokens].view(-1, run.length, *keys_values.shape[1:])
     if run.prefix is None:
-        return k, v
-    before = [x.expand(len(k), -1, -1, -1) for x in run.prefix.keys_values[layer]]
-    return torch.cat([before[0], k], dim=1), torch.cat([before[1], v], dim=1)
+        return own
+    before = run.prefix.keys_values[layer].expand(len(own), -1, -1, -1)
+    return torch.cat([before, own], dim=1)

@@ -21,7 +21,16 @@ from f2llm_core.engine.attention import Prefix
 
 _CPU_ROWS = 64  # tokens that ask together: few enough to skip most of the keys after them
 _GPU_ROWS = 512  # where every product is a kernel to be launched
-_SCORES = 2**26  # held at a time, where a sequence is very long: 256 MB
+_SCORES = 2**22  # of a head, held at a time where a sequence is very long: 16 MB
+
+
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """Tokens of a group that ask together."""
+
+    tokens: slice
+    seen: int  # keys up to the last of them, those of the prefix included
+    mask: Tensor  # (tokens, 1, tokens), added to the scores of their own keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +44,8 @@ class _Group:
     tokens: slice
     sequences: slice
     prefix: Prefix | None
-    strangers: Tensor | None  # (tokens, 1, tokens), the mask of short ones
-    to_last: Tensor | None  # (sequences, 1, tokens), its rows of the last tokens
+    parts: list[_Asking]
+    to_last: Tensor | None  # (sequences, 1, tokens), the mask of the last tokens of short ones
 
 
 class BlockedAttention:
@@ -51,53 +60,56 @@ class BlockedAttention:
     ) -> None:
         """Find the groups; arguments as for `RunAttention`."""
         del dtype  # products, scores and their softmax are in float32, whatever comes
-        self._rows = _CPU_ROWS if device.type == "cpu" else _GPU_ROWS
-        self._later = _mask_of_later(self._rows, device)
+        most = _CPU_ROWS if device.type == "cpu" else _GPU_ROWS
+        later = _mask_of_later(most, device)
         self._groups: list[_Group] = []
         token = sequence = 0
-        for together, prefix in _together(lengths, prefixes, self._rows):
+        for together, prefix in _together(lengths, prefixes, most):
             tokens = slice(token, token + sum(together))
             sequences = slice(sequence, sequence + len(together))
-            strangers = to_last = None
+            before = len(prefix) if prefix else 0
             if len(together) > 1:
                 sizes = torch.tensor(together, device=device)
                 owner = torch.arange(len(together), device=device).repeat_interleave(sizes)
-                strangers = self._later[: len(owner), :, : len(owner)].masked_fill(
+                strangers = later[: len(owner), :, : len(owner)].masked_fill(
                     owner.view(-1, 1, 1) != owner, -torch.inf
                 )
+                parts = [_Asking(tokens, before + len(owner), strangers)]
                 to_last = strangers[sizes.cumsum(0) - 1]
-            self._groups.append(_Group(tokens, sequences, prefix, strangers, to_last))
+            else:
+                rows = min(most, max(1, _SCORES // (before + together[0])))
+                parts = []
+                for start in range(token, tokens.stop, rows):
+                    stop = min(start + rows, tokens.stop)
+                    mask = later[: stop - start, :, : stop - start]
+                    parts.append(_Asking(slice(start, stop), before + stop - token, mask))
+                to_last = None
+            self._groups.append(_Group(tokens, sequences, prefix, parts, to_last))
             token, sequence = tokens.stop, sequences.stop
         self._tokens = token
 
-    def causal(self, query: Tensor, key: Tensor, value: Tensor, layer: int) -> Tensor:
+    def causal(self, query: Tensor, keys_values: Tensor, layer: int) -> Tensor:
         """Attend from every token; see `Attention.causal`."""
+        keeping = keys_values.shape[1] // 2
         result = torch.empty(query.shape, dtype=query.dtype, device=query.device)
         result[self._tokens :] = 0  # what stands there by chance could be slow to compute with
-        asking, answers = _by_key(query, key.shape[1]).contiguous(), _by_key(result, key.shape[1])
+        asking, answers = _by_key(query, keeping).contiguous(), _by_key(result, keeping)
         for group in self._groups:
-            keys, values = _seen(group, key, value, layer)
-            first, end = group.tokens.start, group.tokens.stop
-            mask, rows = group.strangers, self._rows
-            if mask is None:
-                mask = self._later
-                rows = min(rows, max(1, _SCORES // (query.shape[1] * keys.shape[1])))
-            for start in range(first, end, rows):
-                stop = min(start + rows, end)
-                own = stop - start
-                seen = keys.shape[1] - (end - stop)
-                answers[:, start:stop] = _attend(
-                    asking[:, start:stop], keys[:, :seen], values[:, :seen], mask[:own, :, :own]
+            keys, values = _seen(group, keys_values, layer)
+            for part in group.parts:
+                answers[:, part.tokens] = _attend(
+                    asking[:, part.tokens], keys[:, : part.seen], values[:, : part.seen], part.mask
                 )
         return result.flatten(1)
 
-    def last(self, query: Tensor, key: Tensor, value: Tensor, layer: int) -> Tensor:
+    def last(self, query: Tensor, keys_values: Tensor, layer: int) -> Tensor:
         """Attend from last tokens; see `Attention.last`."""
+        keeping = keys_values.shape[1] // 2
         result = torch.empty(query.shape, dtype=query.dtype, device=query.device)
-        asking, answers = _by_key(query, key.shape[1]).contiguous(), _by_key(result, key.shape[1])
+        asking, answers = _by_key(query, keeping).contiguous(), _by_key(result, keeping)
         for group in self._groups:
             answers[:, group.sequences] = _attend(
-                asking[:, group.sequences], *_seen(group, key, value, layer), group.to_last
+                asking[:, group.sequences], *_seen(group, keys_values, layer), group.to_last
             )
         return result.flatten(1)
 
@@ -129,15 +141,13 @@ def _by_key(heads: Tensor, keys: int) -> Tensor:
     return heads.view(len(heads), keys, -1, heads.shape[2]).transpose(0, 1)
 
 
-def _seen(group: _Group, key: Tensor, value: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+def _seen(group: _Group, keys_values: Tensor, layer: int) -> tuple[Tensor, Tensor]:
     """Return keys and values of a group, after those of its prefix: float32 `(K, m, D)`."""
-    parts = [(key[group.tokens], value[group.tokens])]
+    parts = [keys_values[group.tokens]]
     if group.prefix is not None:
         parts.insert(0, group.prefix.keys_values[layer])
-    keys, values = (
-        torch.cat([part.transpose(0, 1) for part in some], dim=1).float()
-        for some in zip(*parts, strict=True)
-    )
+    seen = torch.cat([part.transpose(0, 1) for part in parts], dim=1).float()
+    keys, values = seen.chunk(2)
     return keys, values
 
 

@@ -201,8 +201,8 @@ class Qwen3Encoder:
         block = self._block([(ids, None)])
         kept = []
         for index, layer in enumerate(self._layers):
-            _, key, value = self._heads(layer, block)
-            kept.append((key[: len(ids)].clone(), value[: len(ids)].clone()))
+            _, keys_values = self._heads(layer, block)
+            kept.append(keys_values[: len(ids)].clone())
             if layer.query is None:
                 block = self._run(index, layer, block)
         return Prefix(tuple(ids), tuple(kept))
@@ -230,20 +230,20 @@ class Qwen3Encoder:
 
     def _run(self, index: int, layer: _Layer, block: _Block) -> _Block:
         """Take a block through one layer; works in place where it can."""
-        query, key, value = self._heads(layer, block)
+        query, keys_values = self._heads(layer, block)
         if layer.query is None:
             hidden = block.hidden
-            attended = block.attention.causal(query, key, value, index)
+            attended = block.attention.causal(query, keys_values, index)
         else:  # nobody reads what the last layer makes of other tokens than the last
             hidden = block.hidden[block.last]
-            attended = block.attention.last(query, key, value, index)
+            attended = block.attention.last(query, keys_values, index)
         hidden += layer.attention_out(attended)
         normed = _rms_norm(hidden, layer.mlp_norm, self._norm_floor).to(self.dtype)
         hidden += layer.down(layer.up.times(normed, layer.gate.silu(normed)))
         return replace(block, hidden=hidden)
 
-    def _heads(self, layer: _Layer, block: _Block) -> tuple[Tensor, Tensor, Tensor]:
-        """Return rotated queries `(T, H, D)`, rotated keys and values `(T, K, D)`.
+    def _heads(self, layer: _Layer, block: _Block) -> tuple[Tensor, Tensor]:
+        """Return rotated queries `(T, H, D)`, rotated keys and after them values `(T, 2K, D)`.
 
         Queries are `(N, H, D)` in the last layer, where only last tokens ask.
         """
@@ -251,14 +251,12 @@ class Qwen3Encoder:
         normed = _rms_norm(block.hidden, layer.input_norm, self._norm_floor).to(self.dtype)
         heads = layer.qkv(normed).view(len(normed), -1, self.config.head_dim)
         if layer.query is None:
-            turned = self._rotate(heads[:, :-keeping], layer.head_norm, block.rotary)
-            return turned[:, :asking], turned[:, asking:], heads[:, -keeping:]
+            self._rotate(heads[:, :-keeping], layer.head_norm, block.rotary)
+            return heads[:, :asking], heads[:, asking:]
         query = layer.query(normed[block.last]).view(-1, asking, self.config.head_dim)
-        return (
-            self._rotate(query, layer.head_norm[:asking], block.rotary[block.last]),
-            self._rotate(heads[:, :keeping], layer.head_norm[asking:], block.rotary),
-            heads[:, keeping:],
-        )
+        self._rotate(query, layer.head_norm[:asking], block.rotary[block.last])
+        self._rotate(heads[:, :keeping], layer.head_norm[asking:], block.rotary)
+        return query, heads
 
     def _rotary(self, lengths: Sequence[int], before: Sequence[int]) -> Tensor:
         ends = zip(before, lengths, strict=True)
@@ -266,12 +264,13 @@ class Qwen3Encoder:
         angles = torch.outer(torch.from_numpy(positions).to(self.device), self._frequencies)
         return torch.polar(torch.ones_like(angles), angles).unsqueeze(1)
 
-    def _rotate(self, heads: Tensor, gain: Tensor, rotary: Tensor) -> Tensor:
-        """Normalise each head of `(T, heads, D)` and turn it by its position; may work in place."""
+    def _rotate(self, heads: Tensor, gain: Tensor, rotary: Tensor) -> None:
+        """Normalise each head of `(T, heads, D)` and turn it by its position, in place."""
         exact = heads.float()
         exact.mul_(_inverse_norm(exact, self._head_norm_floor)).mul_(gain)
         torch.view_as_complex(exact.view(*exact.shape[:-1], -1, 2)).mul_(rotary)
-        return exact.to(self.dtype)
+        if exact is not heads:
+            heads.copy_(exact)
 
 
 def _split(

@@ -67,23 +67,23 @@ class VarlenAttention:
                 token += length
             self._places = torch.tensor(places, device=device)
 
-    def causal(self, query: Tensor, key: Tensor, value: Tensor, layer: int) -> Tensor:
+    def causal(self, query: Tensor, keys_values: Tensor, layer: int) -> Tensor:
         """Attend from every token; see `Attention.causal`."""
-        return self._attend(query, key, value, layer, self._query_ends, self._longest_query)
+        return self._attend(query, keys_values, layer, self._query_ends, self._longest_query)
 
-    def last(self, query: Tensor, key: Tensor, value: Tensor, layer: int) -> Tensor:
+    def last(self, query: Tensor, keys_values: Tensor, layer: int) -> Tensor:
         """Attend from last tokens; see `Attention.last`."""
-        return self._attend(query, key, value, layer, self._last_ends, 1)
+        return self._attend(query, keys_values, layer, self._last_ends, 1)
 
     def _attend(
-        self, query: Tensor, key: Tensor, value: Tensor, layer: int, ends: Tensor, longest: int
+        self, query: Tensor, keys_values: Tensor, layer: int, ends: Tensor, longest: int
     ) -> Tensor:
         if self._places is not None:
             before = [prefix.keys_values[layer] for prefix in self._prefixes]
-            key = torch.cat([key, *(keys for keys, _ in before)])[self._places]
-            value = torch.cat([value, *(values for _, values in before)])[self._places]
+            keys_values = torch.cat([keys_values, *before])[self._places]
+        keys, values = keys_values.chunk(2, dim=1)
         return self._kernel(
-            query, key, value, ends, self._key_ends, longest, self._longest_key
+            query, keys, values, ends, self._key_ends, longest, self._longest_key
         ).flatten(1)
 
 
@@ -128,13 +128,13 @@ def agrees_with_runs(kernel: Kernel, device: torch.device, dtype: torch.dtype) -
     def random(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator).to(device, dtype)
 
-    prefix = Prefix((0, 0, 0), ((random(3, 2, 128), random(3, 2, 128)),))
+    prefix = Prefix((0, 0, 0), (random(3, 4, 128),))
     lengths, prefixes = [5, 2, 2], [None, prefix, prefix]
-    queries, key, value = random(9, 4, 128), random(9, 2, 128), random(9, 2, 128)
+    queries, keys_values = random(9, 4, 128), random(9, 4, 128)
     one = VarlenAttention(lengths, prefixes, device, dtype, kernel)
     other = RunAttention(lengths, prefixes, device, dtype)
     pairs = [
-        (one.causal(queries, key, value, 0), other.causal(queries, key, value, 0)),
-        (one.last(queries[:3], key, value, 0), other.last(queries[:3], key, value, 0)),
+        (one.causal(queries, keys_values, 0), other.causal(queries, keys_values, 0)),
+        (one.last(queries[:3], keys_values, 0), other.last(queries[:3], keys_values, 0)),
     ]
     return all(torch.allclose(a.float(), b.float(), rtol=0.02, atol=0.02) for a, b in pairs)
