@@ -54,10 +54,11 @@ class Attention(Protocol):
     def last(self, query: Tensor, keys_values: Tensor, layer: int) -> Tensor:
         """Attend from the last token of each sequence to all its tokens.
 
-        Arguments as in `causal`, but for `query`, which is `(N, H, D)`.
+        Arguments as in `causal`, but for `query`, which is `(N, H, D)`; rows after those of the
+        sequences only fill the block up.
 
         Returns:
-            `(N, H * D)` in the dtype of `query`.
+            `(N, H * D)` in the dtype of `query`; anything for rows that only fill up.
         """
 
 
@@ -104,23 +105,28 @@ class RunAttention:
                 )
             )
             first, token = first + count, token + count * length
-        self._tokens = token
+        self._tokens, self._sequences = token, first
 
     def causal(self, query: Tensor, keys_values: Tensor, layer: int) -> Tensor:
         parts = []
         for run in self._runs:
             asking = query[run.tokens].view(-1, run.length, *query.shape[1:])
             parts.append(_attend(asking, _seen(run, keys_values, layer), run).flatten(0, 1))
-        if len(query) > self._tokens:
-            parts.append(query[self._tokens :])
-        return (parts[0] if len(parts) == 1 else torch.cat(parts)).flatten(1)
+        return _joined(parts, query[self._tokens :])
 
     def last(self, query: Tensor, keys_values: Tensor, layer: int) -> Tensor:
         parts = []
         for run in self._runs:
             asking = query[run.sequences].unsqueeze(1)
             parts.append(_attend(asking, _seen(run, keys_values, layer), None).squeeze(1))
-        return (parts[0] if len(parts) == 1 else torch.cat(parts)).flatten(1)
+        return _joined(parts, query[self._sequences :])
+
+
+def _joined(parts: list[Tensor], filler: Tensor) -> Tensor:
+    """Return `(rows, H, D)` of all runs, and as much of anything as fills up, as one matrix."""
+    if len(filler):
+        parts.append(filler)
+    return (parts[0] if len(parts) == 1 else torch.cat(parts)).flatten(1)
 
 
 def _attend(query: Tensor, keys_values: Tensor, run: _Run | None) -> Tensor:

@@ -86,13 +86,12 @@ class BlockedAttention:
                 to_last = None
             self._groups.append(_Group(tokens, sequences, prefix, parts, to_last))
             token, sequence = tokens.stop, sequences.stop
-        self._tokens = token
+        self._tokens, self._sequences = token, sequence
 
     def causal(self, query: Tensor, keys_values: Tensor, layer: int) -> Tensor:
         """Attend from every token; see `Attention.causal`."""
         keeping = keys_values.shape[1] // 2
-        result = torch.empty(query.shape, dtype=query.dtype, device=query.device)
-        result[self._tokens :] = 0  # what stands there by chance could be slow to compute with
+        result = _result(query, self._tokens)
         asking, answers = _by_key(query, keeping).contiguous(), _by_key(result, keeping)
         for group in self._groups:
             keys, values = _seen(group, keys_values, layer)
@@ -105,7 +104,7 @@ class BlockedAttention:
     def last(self, query: Tensor, keys_values: Tensor, layer: int) -> Tensor:
         """Attend from last tokens; see `Attention.last`."""
         keeping = keys_values.shape[1] // 2
-        result = torch.empty(query.shape, dtype=query.dtype, device=query.device)
+        result = _result(query, self._sequences)
         asking, answers = _by_key(query, keeping).contiguous(), _by_key(result, keeping)
         for group in self._groups:
             answers[:, group.sequences] = _attend(
@@ -134,6 +133,13 @@ def _together(
         together.append(length)
         of = prefix
     yield together, of
+
+
+def _result(query: Tensor, used: int) -> Tensor:
+    """Return room for the answers; rows that only fill up are zero, which is quick to compute."""
+    result = torch.empty(query.shape, dtype=query.dtype, device=query.device)
+    result[used:] = 0
+    return result
 
 
 def _by_key(heads: Tensor, keys: int) -> Tensor:

@@ -11,7 +11,6 @@ Shapes: T tokens in the batch, N sequences, W width, H query heads, K key/value 
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -20,20 +19,13 @@ import torch
 from torch import Tensor
 
 from f2llm_core.engine.attention import Attention, Prefix
+from f2llm_core.engine.blocks import Blocks
 from f2llm_core.engine.config import Qwen3Config
 from f2llm_core.engine.device import choose_attention, choose_batch_tokens
 from f2llm_core.engine.linear import Linear, choose_linear
 from f2llm_core.engine.table import Int8Table, Table
 from f2llm_core.errors import ModelLoadError
 from f2llm_core.matryoshka import Vectors
-
-# Tokens that go through a layer together on a CPU: so few that activations stay in cache and the
-# allocator hands the same pages out again, and more where fast products wait for the weights.
-_CPU_BLOCK_TOKENS = {torch.float32: 512, torch.bfloat16: 1024}
-
-# Blocks are filled up to multiples of so many tokens on a CPU: oneDNN compiles a kernel for every
-# number of rows, which costs a millisecond and stays in memory. Tiles of AMX have 16 rows.
-_CPU_FILL_TOKENS = {torch.float32: 8, torch.bfloat16: 16}
 
 
 def expected_tensors(config: Qwen3Config) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -79,11 +71,12 @@ class _Layer:
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """Sequences that go through a layer together, few enough for a processor's cache."""
+    """Sequences that go through a layer together; T and N count what fills them up, too."""
 
     hidden: Tensor  # (T, W) float32, the residual stream; the last layer leaves (N, W)
     rotary: Tensor  # (T, 1, D / 2) complex64, how far each pair of dimensions is turned
     last: Tensor  # (N,) int64, the last token of each sequence
+    sequences: int
     attention: Attention
 
 
@@ -114,9 +107,7 @@ class Qwen3Encoder:
         self.linear = choose_linear(device, dtype, int8=int8)
         self.attention = choose_attention(device, dtype)
         self.batch_tokens = choose_batch_tokens(device)
-        on_cpu = device.type == "cpu"
-        self._block_tokens = _CPU_BLOCK_TOKENS[dtype] if on_cpu else sys.maxsize
-        self._fill_tokens = _CPU_FILL_TOKENS[dtype] if on_cpu else 1
+        self._blocks = Blocks(device, dtype)
         self._table = (Int8Table if int8 else Table)(tensors["embed_tokens.weight"], device)
         self._layers = [self._layer(tensors, i) for i in range(config.layers)]
         self._final_norm = self._gain(tensors["norm.weight"])
@@ -182,11 +173,12 @@ class Qwen3Encoder:
             Shape `(N, W)`, float32: the final-norm hidden state of each last token, not normalised.
         """
         given = list(zip(sequences, prefixes or [None] * len(sequences), strict=True))
-        blocks = [self._block(part) for part in _split(given, self._block_tokens)]
+        parts = self._blocks.cut([len(sequence) for sequence in sequences])
+        blocks = [self._block(given[part]) for part in parts]
         for index, layer in enumerate(self._layers):
             for number, block in enumerate(blocks):
                 blocks[number] = self._run(index, layer, block)
-        hidden = torch.cat([block.hidden for block in blocks])
+        hidden = torch.cat([block.hidden[: block.sequences] for block in blocks])
         rows = _rms_norm(hidden, self._final_norm, self._norm_floor)
         result: Vectors = rows.cpu().numpy()
         return result
@@ -211,10 +203,12 @@ class Qwen3Encoder:
         lengths = [len(sequence) for sequence, _ in given]
         prefixes = [prefix for _, prefix in given]
         before = [len(prefix) if prefix else 0 for prefix in prefixes]
-        missing = -sum(lengths) % self._fill_tokens
-        filler = np.zeros(missing, dtype=np.int64)  # any token: nobody attends to it or reads it
-        parts = [np.asarray(sequence, dtype=np.int64) for sequence, _ in given]
-        ids = np.concatenate([*parts, filler])
+        missing = self._blocks.missing(sum(lengths))
+        # Any token fills up: nobody attends to it or reads it.
+        sequences = [*(sequence for sequence, _ in given), [0] * missing]
+        ids = np.concatenate([np.asarray(sequence, dtype=np.int64) for sequence in sequences])
+        last = np.zeros(len(given) + self._blocks.missing(len(given)), dtype=np.int64)
+        last[: len(given)] = np.cumsum(lengths) - 1
         if ids.max() >= self.config.vocab_size:
             msg = (
                 f"The tokenizer gave token {ids.max()}, but the model's table has "
@@ -224,7 +218,8 @@ class Qwen3Encoder:
         return _Block(
             self._table(torch.from_numpy(ids).to(self.device)),
             self._rotary([*lengths, missing], [*before, 0]),
-            torch.tensor(np.cumsum(lengths) - 1, device=self.device),
+            torch.from_numpy(last).to(self.device),
+            len(given),
             self.attention(lengths, prefixes, self.device, self.dtype),
         )
 
@@ -271,21 +266,6 @@ class Qwen3Encoder:
         torch.view_as_complex(exact.view(*exact.shape[:-1], -1, 2)).mul_(rotary)
         if exact is not heads:
             heads.copy_(exact)
-
-
-def _split(
-    given: list[tuple[Sequence[int], Prefix | None]], tokens: int
-) -> Iterator[list[tuple[Sequence[int], Prefix | None]]]:
-    """Yield consecutive sequences of at most `tokens` tokens; a longer one stands alone."""
-    part: list[tuple[Sequence[int], Prefix | None]] = []
-    used = 0
-    for one in given:
-        if part and used + len(one[0]) > tokens:
-            yield part
-            part, used = [], 0
-        part.append(one)
-        used += len(one[0])
-    yield part
 
 
 def _inverse_norm(x: Tensor, floor: Tensor) -> Tensor:

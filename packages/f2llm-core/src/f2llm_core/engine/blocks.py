@@ -1,0 +1,52 @@
+"""How a batch is cut into blocks, and how blocks are filled up, for a processor to be quick."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+
+# Tokens that go through a layer together: so few that activations stay in cache and the allocator
+# hands the same pages out again, and more where fast products wait for the weights.
+_TOKENS = {torch.float32: 512, torch.bfloat16: 1024}
+
+# oneDNN compiles kernels for every number of rows, and keeps them: up to 50 ms and 5 MB for those
+# of a layer. So rows come in multiples of a few, and of more where they are many. Tiles of AMX have
+# 16 rows.
+_FILL = {torch.float32: 8, torch.bfloat16: 16}
+_MANY_ROWS, _FILL_OF_MANY = 256, {torch.float32: 16, torch.bfloat16: 64}
+
+
+class Blocks:
+    """Sizes of blocks for a device and a precision; no limits but on a CPU."""
+
+    def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Look them up; `dtype` is float32 or bfloat16."""
+        self._on_cpu = device.type == "cpu"
+        self._dtype = dtype
+
+    def cut(self, lengths: Sequence[int]) -> Iterator[slice]:
+        """Yield which consecutive sequences stand in a block together, about equally many tokens.
+
+        Args:
+            lengths: Tokens of each sequence; one that is longer than a block has its own.
+        """
+        left, first, used = sum(lengths), 0, 0
+        share = self._share(left)
+        for index, length in enumerate(lengths):
+            if index > first and used + length - share > share - used:  # nearer without it
+                yield slice(first, index)
+                left, first, used = left - used, index, 0
+                share = self._share(left)
+            used += length
+        yield slice(first, len(lengths))
+
+    def _share(self, tokens: int) -> float:
+        """Return how many of so many tokens go into the next block."""
+        return tokens / max(1, round(tokens / _TOKENS[self._dtype])) if self._on_cpu else tokens
+
+    def missing(self, rows: int) -> int:
+        """Return how many rows fill a matrix up; one row alone, a query's last, has its kernel."""
+        if rows == 1 or not self._on_cpu:
+            return 0
+        return -rows % (_FILL if rows <= _MANY_ROWS else _FILL_OF_MANY)[self._dtype]
