@@ -32,6 +32,7 @@ class Table:
         self.permits: threading.Semaphore | None = None
         self.broken: BaseException | None = None
         self.poison: dict[int, Exception] = {}
+        self.rests = 0
         self.worker = Worker(self)
 
     def prepare(self) -> None:
@@ -45,6 +46,9 @@ class Table:
 
     def forked(self) -> None:
         pass
+
+    def rest(self) -> None:
+        self.rests += 1
 
     def run(self, prompts: list[Prompt]) -> np.ndarray:
         self.batches.append(prompts)
@@ -100,6 +104,13 @@ def filled(prompts: list[Prompt], progressed=lambda _: None) -> Job:
     return job
 
 
+def wait_until(true) -> None:
+    end = time.monotonic() + HANG
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
 def row(prompt: Prompt) -> tuple[int, int]:
     return prompt.ids[0], len(prompt.ids)
 
@@ -114,6 +125,33 @@ def table():
     yield table
     table.permits = None
     table.worker.close(wait=False)
+
+
+class TestRest:
+    @pytest.fixture(autouse=True)
+    def soon(self, monkeypatch):
+        monkeypatch.setattr(worker, "REST", 0.02)
+
+    def test_memory_is_given_back_once_after_long_jobs(self, table):
+        for rests in (1, 2):
+            firsts(table.submit(1, length=SHORT_TOKENS + 1))
+            wait_until(lambda expected=rests: table.rests == expected)
+            time.sleep(0.1)
+            assert table.rests == rests
+        assert firsts(table.submit(3)) == [3]
+
+    def test_short_jobs_leave_nothing_to_give_back(self, table):
+        firsts(table.submit(1))
+        time.sleep(0.1)
+        assert table.rests == 0
+
+    def test_nothing_is_given_back_while_a_process_forks(self, table):
+        firsts(table.submit(1, length=SHORT_TOKENS + 1))
+        table.worker.pause()
+        time.sleep(0.1)
+        assert table.rests == 0
+        table.worker.resume()
+        wait_until(lambda: table.rests == 1)
 
 
 class TestBatches:

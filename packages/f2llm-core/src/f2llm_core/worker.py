@@ -31,6 +31,9 @@ CAREFUL_SLICES = 8
 #: over. Who comes alone waits for nobody.
 PATIENCE = 0.1
 
+#: Seconds without a job after which memory that long jobs took is given back, once.
+REST = 1.0
+
 
 class Runner(Protocol):
     """What computes. Called on the worker's thread only."""
@@ -47,6 +50,9 @@ class Runner(Protocol):
 
     def forked(self) -> None:
         """Let go of locks that threads of the parent process may have held."""
+
+    def rest(self) -> None:
+        """Give back memory that short jobs do not need; long ones came since the last time."""
 
     def run(self, prompts: list[Prompt]) -> Vectors:
         """Return one row per prompt; equal lengths stand together, the longest first."""
@@ -80,6 +86,7 @@ class Worker:
         self._last: deque[Job] | None = None  # the lane served last
         self._running: list[Job] = []
         self._company = 0, 0.0  # how many may come again, and until when they are waited for
+        self._rested = True
         self._thread: threading.Thread | None = None
 
     def submit(self, job: Job) -> None:
@@ -171,7 +178,10 @@ class Worker:
         """Wait for jobs; False tells the thread to end."""
         with self._changed:
             while not self._closed and (self._paused or not (self._short or self._long)):
-                self._changed.wait()
+                timed_out = not self._changed.wait(None if self._rested else REST)
+                if timed_out and not self._paused and (runner := self._runner()) is not None:
+                    self._rested = True
+                    runner.rest()
             many, until = self._company
             while not (self._long or self._paused or self._closed) and len(self._short) < many:
                 if not self._changed.wait(until - time.monotonic()):
@@ -223,6 +233,7 @@ class Worker:
                 self._careful = CAREFUL_SLICES
         else:
             self._last = self._long
+            self._rested = False
             if self._careful:
                 self._careful -= 1
                 budget //= 4
