@@ -104,14 +104,20 @@ def test_equals_the_definition(kind, lengths, prefixes, layer):
 
 
 @pytest.mark.parametrize("kind", [runs, blocks])
-def test_tokens_that_only_fill_a_block_up_are_nobodys_business(kind):
+def test_what_only_fills_a_block_up_is_nobodys_business(kind, monkeypatch):
+    empty = torch.empty
+    monkeypatch.setattr(torch, "empty", lambda *a, **k: empty(*a, **k).fill_(torch.nan))
     query, keys_values = tokens(9, H, 1), tokens(9, 2 * K, 2)
     keys_values[6:] = torch.nan
-    whole = kind([4, 2], [None, None]).causal(query, keys_values, 0)
-    alone = kind([4, 2], [None, None]).causal(query[:6], keys_values[:6], 0)
+    ours = kind([4, 2], [None, None])
+    whole, alone = (ours.causal(query[:n], keys_values[:n], 0) for n in (9, 6))
     assert whole.shape == (9, H * D)
     assert torch.isfinite(whole).all()
     assert torch.equal(whole[:6], alone)
+    last, alone = (ours.last(query[:n], keys_values, 0) for n in (8, 2))
+    assert last.shape == (8, H * D)
+    assert torch.isfinite(last).all()
+    assert torch.equal(last[:2], alone)
 
 
 def test_the_processor_goes_by_blocks_in_float32_and_by_runs_in_half():

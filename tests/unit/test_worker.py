@@ -148,10 +148,30 @@ class TestRest:
     def test_nothing_is_given_back_while_a_process_forks(self, table):
         firsts(table.submit(1, length=SHORT_TOKENS + 1))
         table.worker.pause()
+        before = table.rests
         time.sleep(0.1)
-        assert table.rests == 0
+        assert table.rests == before
         table.worker.resume()
         wait_until(lambda: table.rests == 1)
+
+    def test_short_jobs_that_shared_a_large_batch_leave_something_to_give_back(self, table):
+        table.hold()
+        jobs = [table.submit(i, length=SHORT_TOKENS // 2) for i in range(3)]
+        table.go(2)
+        for job in jobs:
+            firsts(job)
+        wait_until(lambda: table.rests == 1)
+
+    def test_a_runner_that_rested_is_freed_like_any_other(self):
+        table = Table()
+        firsts(table.submit(1, length=SHORT_TOKENS + 1))
+        wait_until(lambda table=table: table.rests == 1)
+        thread, kept = table.worker._thread, weakref.ref(table)
+        del table
+        gc.collect()
+        assert kept() is None
+        thread.join(HANG)
+        assert not thread.is_alive()
 
 
 class TestBatches:

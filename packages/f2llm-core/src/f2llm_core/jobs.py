@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -141,3 +141,26 @@ def assemble(lane: deque[Job], budget: int) -> Batch:
             break
         budget -= sum(prompt.tokens for prompt in taken)
     return batch
+
+
+class Runner(Protocol):
+    """What computes the rows. Called on the worker's thread only."""
+
+    @property
+    def batch_tokens(self) -> int:
+        """Tokens per forward pass, known after `prepare`."""
+
+    def prepare(self) -> None:
+        """Get ready; called before every batch."""
+
+    def tokenize(self, jobs: list[Job]) -> None:
+        """Fill jobs that came untokenised; one that cannot be fails, and no other."""
+
+    def forked(self) -> None:
+        """Let go of locks that threads of the parent process may have held."""
+
+    def rest(self) -> None:
+        """Give back memory that small batches do not need; there was a larger one."""
+
+    def run(self, prompts: list[Prompt]) -> Vectors:
+        """Return one row per prompt; equal lengths stand together, the longest first."""

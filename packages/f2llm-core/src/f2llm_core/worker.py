@@ -12,11 +12,9 @@ import threading
 import time
 import weakref
 from collections import deque
-from typing import Protocol
 
 from f2llm_core.errors import ClosedError
-from f2llm_core.jobs import Batch, Job, Prompt, assemble
-from f2llm_core.matryoshka import Vectors
+from f2llm_core.jobs import Batch, Job, Runner, assemble
 
 #: Jobs of up to so many tokens, queries for instance, take turns with the longer ones, so that they
 #: wait for one slice of a long job and not for its end. What comes untokenised counts as short.
@@ -31,31 +29,9 @@ CAREFUL_SLICES = 8
 #: over. Who comes alone waits for nobody.
 PATIENCE = 0.1
 
-#: Seconds without a job after which memory that long jobs took is given back, once.
+#: Seconds without a job after which memory is given back that a batch of more than `SHORT_TOKENS`
+#: took.
 REST = 1.0
-
-
-class Runner(Protocol):
-    """What computes. Called on the worker's thread only."""
-
-    @property
-    def batch_tokens(self) -> int:
-        """Tokens per forward pass, known after `prepare`."""
-
-    def prepare(self) -> None:
-        """Get ready; called before every batch."""
-
-    def tokenize(self, jobs: list[Job]) -> None:
-        """Fill jobs that came untokenised; one that cannot be fails, and no other."""
-
-    def forked(self) -> None:
-        """Let go of locks that threads of the parent process may have held."""
-
-    def rest(self) -> None:
-        """Give back memory that short jobs do not need; long ones came since the last time."""
-
-    def run(self, prompts: list[Prompt]) -> Vectors:
-        """Return one row per prompt; equal lengths stand together, the longest first."""
 
 
 class Worker:
@@ -178,10 +154,8 @@ class Worker:
         """Wait for jobs; False tells the thread to end."""
         with self._changed:
             while not self._closed and (self._paused or not (self._short or self._long)):
-                timed_out = not self._changed.wait(None if self._rested else REST)
-                if timed_out and not self._paused and (runner := self._runner()) is not None:
-                    self._rested = True
-                    runner.rest()
+                if not self._changed.wait(None if self._rested else REST):
+                    self._rest()
             many, until = self._company
             while not (self._long or self._paused or self._closed) and len(self._short) < many:
                 if not self._changed.wait(until - time.monotonic()):
@@ -191,6 +165,14 @@ class Worker:
                 return False
             self._computing = True
             return True
+
+    def _rest(self) -> None:
+        """Have memory given back; a method, so that no frame that waits keeps the runner alive."""
+        if self._paused or self._closed or self._short or self._long:
+            return
+        self._rested = True
+        if (runner := self._runner()) is not None:
+            runner.rest()  # under the lock: no process forks meanwhile
 
     def _serve(self) -> None:
         """Compute one batch."""
@@ -212,6 +194,8 @@ class Worker:
             lane, budget = self._next_lane(runner.batch_tokens)
             batch = assemble(lane, budget)
             self._running = [job for job, _ in batch]
+            if sum(prompt.tokens for _, taken in batch for prompt in taken) > SHORT_TOKENS:
+                self._rested = False
         start = time.monotonic()
         _compute(runner, batch)
         end = time.monotonic()
@@ -233,7 +217,6 @@ class Worker:
                 self._careful = CAREFUL_SLICES
         else:
             self._last = self._long
-            self._rested = False
             if self._careful:
                 self._careful -= 1
                 budget //= 4

@@ -30,7 +30,7 @@ from f2llm_core.worker import Worker
 # wait beside it: sixteen threads with a query each would keep handing over the interpreter.
 _SHORT_CHARACTERS = 512
 
-_KEPT_PREFIX_TOKENS = 4096  # of all instructions kept; 32 kB a token at the 80M size in float32
+_KEPT_PREFIX_TOKENS = 4096  # of all instructions kept; 64 kB a token at the 80M size in float32
 
 
 class Prefix(Protocol):

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 
 import torch
 
-# Tokens that go through a layer together: so few that activations stay in cache and the allocator
-# hands the same pages out again, and more where fast products wait for the weights.
+# About how many tokens go through a layer together: so few that activations stay in cache and the
+# allocator hands the same pages out again, and more where fast products wait for the weights.
 _TOKENS = {torch.float32: 512, torch.bfloat16: 1024}
 
 # oneDNN compiles kernels for every number of rows, and keeps them: up to 50 ms and 5 MB for those
-# of a layer. So rows come in multiples of a few, and of more where they are many. Tiles of AMX have
-# 16 rows.
-_FILL = {torch.float32: 8, torch.bfloat16: 16}
-_MANY_ROWS, _FILL_OF_MANY = 256, {torch.float32: 16, torch.bfloat16: 64}
+# of a layer. So up to how many rows they come in multiples of how many. Tiles of AMX have 16 rows.
+_FILL = {
+    torch.float32: {256: 8, sys.maxsize: 16},
+    torch.bfloat16: {256: 16, 512: 32, sys.maxsize: 64},
+}
 
 
 class Blocks:
@@ -29,7 +31,7 @@ class Blocks:
         """Yield which consecutive sequences stand in a block together, about equally many tokens.
 
         Args:
-            lengths: Tokens of each sequence; one that is longer than a block has its own.
+            lengths: Tokens of each sequence; one that is longer than a block may have its own.
         """
         left, first, used = sum(lengths), 0, 0
         share = self._share(left)
@@ -49,4 +51,5 @@ class Blocks:
         """Return how many rows fill a matrix up; one row alone, a query's last, has its kernel."""
         if rows == 1 or not self._on_cpu:
             return 0
-        return -rows % (_FILL if rows <= _MANY_ROWS else _FILL_OF_MANY)[self._dtype]
+        steps = _FILL[self._dtype]
+        return -rows % next(step for most, step in steps.items() if rows <= most)

@@ -76,7 +76,7 @@ class _Block:
     hidden: Tensor  # (T, W) float32, the residual stream; the last layer leaves (N, W)
     rotary: Tensor  # (T, 1, D / 2) complex64, how far each pair of dimensions is turned
     last: Tensor  # (N,) int64, the last token of each sequence
-    sequences: int
+    sequences: int  # of the N, those that do not only fill it up
     attention: Attention
 
 

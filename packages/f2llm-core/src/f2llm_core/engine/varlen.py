@@ -21,7 +21,10 @@ Kernel = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, int, int], Tensor]
 
 
 class VarlenAttention:
-    """One call of a kernel for sequences of any lengths, packed end to end; see `Attention`."""
+    """One call of a kernel for sequences of any lengths, packed end to end; see `Attention`.
+
+    Nothing may fill a block up: on a GPU nothing does.
+    """
 
     def __init__(
         self,
