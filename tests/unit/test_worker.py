@@ -127,6 +127,23 @@ def table():
     table.worker.close(wait=False)
 
 
+def test_a_job_ends_once_though_two_threads_end_it_at_one_time():
+    job = filled([prompt(1)])
+    begin = job.future.set_running_or_notify_cancel
+
+    def interrupted():
+        job.future.set_running_or_notify_cancel = begin
+        other = threading.Thread(target=job.fail, args=[KeyError("second")])
+        other.start()
+        other.join(HANG)
+        return begin()
+
+    job.future.set_running_or_notify_cancel = interrupted
+    job.fail(ValueError("first"))
+    with pytest.raises(ValueError, match="first"):
+        job.future.result(0)
+
+
 class TestRest:
     @pytest.fixture(autouse=True)
     def soon(self, monkeypatch):

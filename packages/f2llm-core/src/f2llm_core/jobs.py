@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -79,6 +80,7 @@ class Job:
         self._places: dict[Prompt, list[int]] = {}
         self._rows = np.empty((count, width), dtype=np.float32)
         self._progressed = progressed
+        self._open = threading.Lock()  # taken for good by the first to end the job, of any thread
 
     def fill(self, prompts: Sequence[Prompt]) -> None:
         """Receive the prompts in the order of the rows; equal ones are computed once."""
@@ -117,7 +119,7 @@ class Job:
 
     def _settling(self) -> bool:
         """Tell whether the future still wants an outcome, and let it be cancelled no more."""
-        return not self.future.done() and self.future.set_running_or_notify_cancel()
+        return self._open.acquire(blocking=False) and self.future.set_running_or_notify_cancel()
 
 
 #: Jobs and what of each is computed now.
