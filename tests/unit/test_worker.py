@@ -179,16 +179,11 @@ class TestRest:
             firsts(job)
         wait_until(lambda: table.rests == 1)
 
-    def test_a_runner_that_rested_is_freed_like_any_other(self):
-        table = Table()
-        firsts(table.submit(1, length=SHORT_TOKENS + 1))
-        wait_until(lambda table=table: table.rests == 1)
-        thread, kept = table.worker._thread, weakref.ref(table)
-        del table
-        gc.collect()
-        assert kept() is None
-        thread.join(HANG)
-        assert not thread.is_alive()
+    def test_a_job_that_waits_goes_first(self, table):
+        table.hold()
+        table.submit(1)
+        table.worker._rest()
+        assert table.rests == 0
 
 
 class TestBatches:
@@ -518,9 +513,12 @@ class TestEnd:
             long.future.result(HANG)
         assert len(table.batches) == 1
 
-    def test_nothing_keeps_the_runner_and_its_end_ends_the_thread(self):
+    @pytest.mark.parametrize(("length", "rests"), [(1, 0), (SHORT_TOKENS + 1, 1)])
+    def test_nothing_keeps_the_runner_whose_end_ends_the_thread(self, length, rests, monkeypatch):
+        monkeypatch.setattr(worker, "REST", 0.02)
         table = Table()
-        assert firsts(table.submit(1)) == [1]
+        assert firsts(table.submit(1, length=length)) == [1]
+        wait_until(lambda table=table: table.rests == rests)
         thread, kept = table.worker._thread, weakref.ref(table)
         del table
         gc.collect()

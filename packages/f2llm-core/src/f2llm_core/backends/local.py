@@ -239,7 +239,7 @@ class LocalBackend:
         return Qwen3Encoder(config, tensors, device=device, dtype=dtype, int8=int8)
 
     def rest(self) -> None:
-        """Give back the memory that passes over documents leave behind, some 200 MB."""
+        """Give back the memory that passes over documents leave behind."""
         trim()
 
     def forked(self) -> None:

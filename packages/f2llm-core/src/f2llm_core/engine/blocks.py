@@ -11,8 +11,8 @@ import torch
 # allocator hands the same pages out again, and more where fast products wait for the weights.
 _TOKENS = {torch.float32: 512, torch.bfloat16: 1024}
 
-# oneDNN compiles kernels for every number of rows, and keeps them: up to 50 ms and 5 MB for those
-# of a layer. So up to how many rows they come in multiples of how many. Tiles of AMX have 16 rows.
+# oneDNN compiles kernels for every number of rows, in bfloat16 for tens of milliseconds, and keeps
+# them, some MB. So up to how many rows they come in multiples of how many; AMX has tiles of 16.
 _FILL = {
     torch.float32: {256: 8, sys.maxsize: 16},
     torch.bfloat16: {256: 16, 512: 32, sys.maxsize: 64},
