@@ -45,10 +45,37 @@ assert os.waitpid(child, 0)[1] == 0
 print(model.encode_query("a").shape)
 """
 
+# The audit hook runs in the midst of the import, in the thread that imports.
+_IMPORTING = """
+import gc, os, sys
+from f2llm_core import F2LLM
 
-def _lines(script: str) -> list[str]:
+seen = {}
+def watch(event, arguments):
+    if event == "import" and arguments[0] == "torch.nn" and not seen:
+        seen["enabled"] = gc.isenabled()
+        if hasattr(os, "fork"):
+            child = os.fork()
+            if not child:
+                os._exit(gc.isenabled())
+            seen["enabled in a child"] = bool(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+collect = sys.argv[2] == "collect"
+if not collect:
+    gc.disable()
+sys.addaudithook(watch)
+model = F2LLM(sys.argv[1], device="cpu")
+model.encode_query("a")
+assert "torch" in sys.modules
+if hasattr(os, "fork"):
+    assert seen.pop("enabled in a child") is collect
+print(seen, gc.isenabled(), gc.get_freeze_count())
+"""
+
+
+def _lines(script: str, *arguments: str) -> list[str]:
     result = subprocess.run(
-        [sys.executable, "-c", script, tiny_model()],
+        [sys.executable, "-c", script, tiny_model(), *arguments],
         capture_output=True,
         text=True,
         check=True,
@@ -66,3 +93,11 @@ def test_torch_is_mapped_beside_the_tokenizer_and_imported_with_the_first_vector
 @pytest.mark.skipif(sys.platform != "linux", reason="torch's library is mapped on Linux")
 def test_a_process_that_forks_waits_until_torch_is_mapped():
     assert _lines(_FORKED) == ["(64,)"]
+
+
+def test_garbage_is_collected_again_after_torch_is_imported_and_in_a_child_that_forks_meanwhile():
+    assert _lines(_IMPORTING, "collect") == ["{'enabled': False} True 0"]
+
+
+def test_a_collector_that_somebody_stopped_is_left_alone():
+    assert _lines(_IMPORTING, "stopped") == ["{'enabled': False} False 0"]

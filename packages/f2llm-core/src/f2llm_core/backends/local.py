@@ -16,7 +16,7 @@ from f2llm_core.backends.checkpoint import Checkpoint
 from f2llm_core.engine.config import Qwen3Config
 from f2llm_core.engine.hub import ModelSource
 from f2llm_core.engine.memory import KeptMemory, trim
-from f2llm_core.engine.preload import map_torch
+from f2llm_core.engine.preload import import_torch, map_torch
 from f2llm_core.engine.tokenizer import Tokenizer
 from f2llm_core.errors import ModelError
 from f2llm_core.fingerprint import ModelIdentity, model_identity
@@ -228,6 +228,7 @@ class LocalBackend:
             raise ModelError(msg)
 
     def _load_engine(self, folder: Path, config: Qwen3Config, options: LoadOptions) -> Engine:
+        import_torch()
         from f2llm_core.engine.device import choose_device, choose_dtype
         from f2llm_core.engine.qwen3 import Qwen3Encoder
         from f2llm_core.engine.weights import read_weights
