@@ -198,6 +198,17 @@ class TestBatches:
         assert [firsts(job) for job in jobs] == [[i, i + 100] for i in range(20)]
         assert len(table.batches) == 1
 
+    def test_nobody_is_woken_before_all_rows_of_a_batch_are_in_place(self, table):
+        written, seen = [], []
+        table.hold()
+        jobs = [table.submit(i, progressed=lambda _, i=i: written.append(i)) for i in range(3)]
+        for job in jobs:
+            job.future.add_done_callback(lambda _: seen.append(len(written)))
+        table.go(2)
+        assert [firsts(job) for job in jobs] == [[0], [1], [2]]
+        wait_until(lambda: len(seen) == 3)
+        assert seen == [3, 3, 3]
+
     def test_callers_who_shared_a_batch_are_waited_for(self, table, monkeypatch):
         monkeypatch.setattr(worker, "PATIENCE", 1e9)
         table.hold()

@@ -101,7 +101,7 @@ class Job:
         return taken
 
     def receive(self, prompts: Sequence[Prompt], rows: Mapping[Prompt, Vectors]) -> None:
-        """Write rows of prompts that were taken to their places; the last ones end the job."""
+        """Write rows of prompts that were taken to their places; who waits sleeps on."""
         places = [self._places.pop(prompt) for prompt in prompts]
         for prompt, where in zip(prompts, places, strict=True):
             self._rows[where] = rows[prompt]
@@ -109,6 +109,9 @@ class Job:
             self._progressed(sum(map(len, places)))
         except Exception as error:  # the caller's own code
             self.fail(error)
+
+    def end(self) -> None:
+        """End the job if it has all its rows, which wakes who waits."""
         if not self._places and self._settling():
             self.future.set_result(self._rows)
 

@@ -238,6 +238,8 @@ def _compute(runner: Runner, batch: Batch) -> None:
         return
     for job, taken in batch:
         job.receive(taken, rows)
+    for job, _ in batch:  # those woken take the interpreter, and would keep the others waiting
+        job.end()
 
 
 def _closed() -> ClosedError:
