@@ -7,7 +7,8 @@ import gc
 import os
 import sys
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -51,28 +52,37 @@ def map_torch() -> None:
 
 
 def import_torch() -> None:
-    """Import torch, collecting no garbage meanwhile, unless somebody had stopped that anyway.
+    """Import torch, faster than `import torch` does; what is wrong with it the latter will say.
+
+    In a thread of its own, because the import leaves frames behind, in cycles of references. They
+    would keep alive what is in the frames of their callers, the weights of a model for instance,
+    until the next full collection, which in a quiet service may never come.
+    """
+    if "torch" not in sys.modules:
+        thread = threading.Thread(target=_import_torch, name="f2llm-import-torch")
+        thread.start()
+        thread.join()
+
+
+def _import_torch() -> None:
+    with suppress(Exception), _collecting_nothing():
+        import_module("torch")
+
+
+@contextmanager
+def _collecting_nothing() -> Iterator[None]:
+    """Collect no garbage meanwhile, unless somebody had stopped that anyway.
 
     What the import makes stays, and a collector that goes through it again and again takes up to
     an eighth of the time. All of it counts as old afterwards: the next collection passes it over.
     """
-    if "torch" in sys.modules or not gc.isenabled():
-        return
-    stopped = True
-
-    def go_on() -> None:
-        nonlocal stopped
-        if stopped:
-            stopped = False
-            gc.enable()
-
-    if hasattr(os, "register_at_fork"):  # not on Windows
-        os.register_at_fork(after_in_child=go_on)  # a child has no thread that would
-    gc.disable()
+    collecting = gc.isenabled()
+    gc.disable()  # no process forks meanwhile: the worker, which wants this, has it wait
     try:
-        import_module("torch")
-        if not gc.get_freeze_count():  # what somebody froze stays frozen
+        yield
+        if collecting and not gc.get_freeze_count():  # what somebody froze stays frozen
             gc.freeze()
             gc.unfreeze()
     finally:
-        go_on()
+        if collecting:
+            gc.enable()
