@@ -288,6 +288,12 @@ def test_a_system_that_makes_zeros_is_named(things):
         evaluate([zeros], things, resampling=QUICK)
 
 
+def test_a_system_whose_documents_have_another_width_is_named(things):
+    other = replace(system(), embed_documents=lambda texts: iter([np.ones((1, 24), np.float32)]))
+    with pytest.raises(ConfigurationError, match=r"^random: Passages have 24 dimensions and quer"):
+        evaluate([other], things, resampling=QUICK)
+
+
 def test_names_are_unique_and_there_is_one(things):
     with pytest.raises(ConfigurationError, match="Two systems are called 'random'"):
         evaluate([system(), system()], things, resampling=QUICK)

@@ -81,7 +81,7 @@ def measure(
         timed: Whether to measure speed; a first text, which loads the model, is not counted.
 
     Raises:
-        ConfigurationError: A width beyond the system's.
+        ConfigurationError: A width beyond the system's, or its queries and documents have two.
         NonFiniteError: The system made a row that is zero or not finite.
     """
     if timed:
@@ -124,6 +124,9 @@ def _search(
     except NonFiniteError as error:
         msg = f"{system.name}: {error}"
         raise NonFiniteError(msg, rows=error.rows) from error
+    except ConfigurationError as error:
+        msg = f"{system.name}: {error}"
+        raise ConfigurationError(msg) from error
 
 
 def _widths(system: System, asked: Sequence[int] | None, full: int) -> list[int]:
