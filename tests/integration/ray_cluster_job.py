@@ -36,7 +36,7 @@ STORE = 100 * 2**20
 class Where:
     """A job that embeds nothing, and says where it is and what it was given."""
 
-    def start(self, model: F2LLM) -> Callable[[pa.Table], str]:
+    def start(self, model: F2LLM) -> Callable[[pa.Table, str], str]:
         import torch
 
         context = ray.get_runtime_context()
@@ -47,7 +47,7 @@ class Where:
             "threads": torch.get_num_threads(),
             "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
         }
-        return lambda table: json.dumps(found)
+        return lambda table, given_up: json.dumps(found)
 
 
 def place(model: F2LLM, workers: int | None, cpus: float, gpus: float) -> list[dict[str, object]]:

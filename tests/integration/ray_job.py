@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -60,7 +61,7 @@ class Watch(threading.Thread):
         sampled = 0.0
         while not self.over.wait(0.005):
             parts = len(list(self.output.glob("part-*")))
-            at_work = {int(p.name.split("-")[1]) for p in self.output.glob(".attempts/*-*")}
+            at_work = workers_at_work()
             self.workers |= at_work
             if not self.killed and parts >= self.parts and at_work:
                 self.killed.append(at_work.pop())
@@ -75,6 +76,28 @@ class Watch(threading.Thread):
         size = -(-len(self.samples) // 3) or 1
         thirds = (self.samples[start : start + size] for start in range(0, len(self.samples), size))
         return [[max(column) // 10**6 for column in zip(*third, strict=True)] for third in thirds]
+
+
+def workers_at_work() -> set[int]:
+    """Return the processes of this cluster that are computing a block, as their titles say."""
+    titles = {}
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            titles[int(path.parent.name)] = path.read_bytes()
+    return {
+        pid
+        for pid, title in titles.items()
+        if title.startswith(b"ray::MapWorker") and b".submit" in title
+        if parent(parent(pid)) == os.getpid()  # between them is the process of the node
+    }
+
+
+def parent(pid: int) -> int:
+    """Return the parent of a process; 0 once it is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
 
 
 def resident(pid: int) -> int:
@@ -131,7 +154,7 @@ def main(model_path: str, folder: str, rows: int, batch_size: int) -> None:
                 "same_parts": parts == sorted(path.name for path in output.glob("part-*")),
                 "killed": len(watch.killed),
                 "workers": len(watch.workers),
-                "left": [str(p) for p in (*output.glob(".unf*"), *output.glob(".attempts/*"))],
+                "left": [str(path) for path in output.glob(".unf*")],
                 "memory": watch.memory(),
                 **compare(model, output, rows),
             }

@@ -65,6 +65,17 @@ def test_the_other_engine_finds_all_of_it_done(found):
     assert found["same_parts"]
 
 
+def test_a_row_that_ends_every_worker_is_given_up_with_its_block(checkpoint, tmp_path):
+    pytest.importorskip("chromadb")
+    found = run_job("ray_deadly_job.py", checkpoint, tmp_path / "deadly", 60, 10)
+    assert found["deaths"] == 3
+    assert {one["place"] for one in found["failed"]} == {f"id 'row-{row}'" for row in range(30, 40)}
+    assert {one["reason"] for one in found["failed"]} == {
+        "its block ended the worker 3 times: out of memory, or a crash"
+    }
+    assert found["added"] == 50
+
+
 @in_full
 def test_memory_is_flat(found):
     first, *_, last = found["memory"]

@@ -23,6 +23,7 @@ from f2llm_core.distributed.block import BlockEmbedder
 from f2llm_core.distributed.folder import VectorFolder
 from f2llm_core.distributed.keys import find, make_keys, repeated, sort_keys, text_hash
 from f2llm_core.distributed.rows import Columns, check_rows
+from f2llm_core.indexing import Failure
 
 
 def table(*rows):
@@ -299,21 +300,18 @@ def test_a_folder_that_cannot_be_made(encoder, tmp_path):
         embed_tables([], encoder, tmp_path / "file")
 
 
-def test_a_block_that_ends_its_worker_is_given_up(encoder, output, monkeypatch):
-    def dies(*_):
-        raise SystemExit  # the process is gone; nothing of it is cleaned up
-
+def test_a_block_that_is_given_up_fails_with_what_is_not_done(encoder, output):
     folder = VectorFolder(output, encoder.fingerprint, "float32")
     with folder.open():
+        BlockEmbedder(encoder, folder, folder.read_keys()[0], Columns()).embed(numbered(1, 2))
         done, _ = folder.read_keys()
-        monkeypatch.setattr(BlockEmbedder, "_vectors", dies)
-        for _ in range(3):
-            with pytest.raises(SystemExit):
-                BlockEmbedder(encoder, folder, done, Columns()).embed(numbered(1, 2))
-        report = BlockEmbedder(encoder, folder, done, Columns()).embed(numbered(1, 2))
-    assert [one.place for one in report.failed] == ["id '1'", "id '2'"]
-    assert "ended the worker 3 times" in report.failed[0].reason
-    assert report.written == 0
+        embedder = BlockEmbedder(encoder, folder, done, Columns())
+        report = embedder.embed(numbered(2, 3, 4), given_up="it ended the worker")
+    assert report.failed == [
+        Failure("id '3'", "it ended the worker"),
+        Failure("id '4'", "it ended the worker"),
+    ]
+    assert (report.rows, report.written) == (3, 0)
 
 
 def test_files_are_read_with_places(tmp_path, embed):

@@ -28,6 +28,7 @@ from f2llm_core.distributed.folder import VectorFolder
 from f2llm_core.distributed.ray_pool import Pool, _error, _typed
 from f2llm_core.distributed.ray_pool import cluster as ray_cluster
 from f2llm_core.distributed.ray_workers import (
+    Attempts,
     EmbedJob,
     IndexJob,
     Worker,
@@ -55,17 +56,25 @@ def cluster(monkeypatch):
 
 
 @pytest.fixture
-def fakes(monkeypatch):
-    """The few names of Ray that a worker uses."""
-    monkeypatch.setattr(ray, "get", lambda found: found)
+def attempts():
+    """As the handle of an actor, but here."""
+    counted = Attempts()
+    methods = {name: SimpleNamespace(remote=getattr(counted, name)) for name in ("begin", "end")}
+    return SimpleNamespace(counted=counted, **methods)
 
 
 @pytest.fixture
-def start(encoder, fakes, monkeypatch):
+def start(encoder, attempts, monkeypatch):
+    monkeypatch.setattr(ray, "get", lambda found: found)
     monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setenv("RAYON_NUM_THREADS", "1")
-    return lambda job: Worker(pickle.loads(pickle.dumps(encoder)), job, threads=1, gpu=False)
+
+    def start(job):
+        model = pickle.loads(pickle.dumps(encoder))
+        return Worker(model, job, attempts, threads=1, gpu=False)
+
+    return start
 
 
 def rows(**columns):
@@ -118,6 +127,44 @@ def test_a_worker_indexes(start):
     }
     [again] = worker(rows(of=[1, 2, 3])).to_pylist()
     assert read_index_report(again["answer"]).unchanged == 2
+
+
+class Deadly:
+    """A job that ends the process at the block whose first id is "deadly"."""
+
+    def start(self, model):
+        def answer(table, given_up):
+            if table["id"][0].as_py() == "deadly" and not given_up:
+                raise SystemExit  # nothing of the worker is cleaned up
+            return given_up
+
+        return answer
+
+
+def test_a_block_that_ends_three_workers_is_given_up_and_no_other(start, attempts):
+    table = pa.table({"id": ["a", "deadly", "b"]})
+
+    def run(worker):
+        return [worker(table.slice(n, 1)).to_pylist()[0]["answer"] for n in range(3)]
+
+    for _ in range(3):
+        with pytest.raises(SystemExit):
+            run(start(Deadly()))
+    reason = "its block ended the worker 3 times: out of memory, or a crash"
+    assert run(start(Deadly())) == ["", reason, ""]
+    assert not attempts.counted._begun
+
+
+def test_rows_that_are_given_up_are_neither_embedded_nor_stored(encoder):
+    store = MemoryStore()
+    answer = IndexJob(lambda: store, Columns(), None).start(encoder)
+    report = read_index_report(answer(rows(), "too often"))
+    assert (report.added, report.embedded, list(store.entries())) == (0, 0, [])
+    assert sorted(report.failed, key=lambda one: one.place) == [
+        Failure("id 'a'", "too often"),
+        Failure("id 'b'", "too often"),
+        Failure("row with text 'C.'", "its id is empty"),
+    ]
 
 
 def test_metadata_columns_must_be_there(start):

@@ -28,9 +28,6 @@ OTHER_TEXT = (
 )
 
 
-_MAX_ATTEMPTS = 3
-
-
 class BlockEmbedder:
     """One loaded model that turns tables into parts of a folder."""
 
@@ -48,8 +45,12 @@ class BlockEmbedder:
         self._done = done
         self._columns = columns
 
-    def embed(self, table: pa.Table) -> BlockReport:
+    def embed(self, table: pa.Table, *, given_up: str = "") -> BlockReport:
         """Embed the rows of a table that the folder lacks, and write them as one part.
+
+        Args:
+            table: The rows.
+            given_up: Why those that it lacks have failed and are not to be embedded, if so.
 
         Raises:
             ConfigurationError: The table lacks a column.
@@ -58,19 +59,14 @@ class BlockEmbedder:
         rows, failed = check_rows(table, self._columns)
         report = BlockReport(rows=table.num_rows, failed=failed)
         fresh = self._fresh(rows, report)
-        if not fresh:
-            return report
-        name = hashlib.sha256(_keys(fresh).tobytes()).hexdigest()[:32]
-        attempts = self._folder.attempts(name)
-        if attempts < _MAX_ATTEMPTS:
-            self._write(name, fresh, report)
-        else:  # Ray would try for ever
-            reason = f"its block ended the worker {attempts} times: out of memory, or a crash"
-            report.failed += [Failure(row.place, reason) for row in fresh]
-        self._folder.end(name)
+        if given_up:
+            report.failed += [Failure(row.place, given_up) for row in fresh]
+        elif fresh:
+            self._write(fresh, report)
         return report
 
-    def _write(self, name: str, rows: list[Row], report: BlockReport) -> None:
+    def _write(self, rows: list[Row], report: BlockReport) -> None:
+        name = hashlib.sha256(_keys(rows).tobytes()).hexdigest()[:32]
         rows, vectors = self._vectors(rows, report)
         if rows:
             hashes = [text_hash(row.text) for row in rows]

@@ -30,7 +30,6 @@ ID, VECTOR, TEXT_HASH = "id", "vector", "text_hash"  # columns
 _FINGERPRINT = "_fingerprint.json"
 _METADATA = b"f2llm_fingerprint"  # of a part's schema
 _PARTS = "part-*.parquet"
-_ATTEMPTS = ".attempts"
 _UNFINISHED = ".unfinished-"  # readers of Parquet pass over names that begin with a dot
 
 
@@ -95,19 +94,6 @@ class VectorFolder:
                 "share and have under the same path."
             )
             raise StoreError(msg)
-
-    def attempts(self, name: str) -> int:
-        """Return how often a part was begun, and note that it is begun again."""
-        folder = self.path / _ATTEMPTS
-        with _errors(folder, "written"):
-            before = len(list(folder.glob(f"{name}-*")))
-            (folder / f"{name}-{os.getpid()}-{uuid.uuid4().hex}").touch()
-        return before
-
-    def end(self, name: str) -> None:
-        """Forget the attempts at a part, which did not kill its writer."""
-        for attempt in (self.path / _ATTEMPTS).glob(f"{name}-*"):
-            attempt.unlink(missing_ok=True)
 
     def write(
         self, name: str, ids: Sequence[str], text_hashes: Sequence[bytes], vectors: Vectors
@@ -256,9 +242,7 @@ class VectorFolder:
 
     def _clear(self) -> None:
         """Remove what killed writers left."""
-        attempts = self.path / _ATTEMPTS
-        attempts.mkdir(exist_ok=True)
-        for left in (*self.path.glob(f"{_UNFINISHED}*"), *attempts.iterdir()):
+        for left in self.path.glob(f"{_UNFINISHED}*"):
             left.unlink(missing_ok=True)
 
 

@@ -106,8 +106,9 @@ def index_dataset(
 
     As `f2llm_core.indexing.index` does, block by block: rows that the store holds are not embedded
     again, whoever wrote them, and nothing is removed. A worker that dies is started again by Ray,
-    and its block with it, as often as it takes. For stores that take several writers: a server of
-    Chroma or Qdrant, pgvector; in a folder of Chroma the workers would wait for one another.
+    and with it its block; a block that ends three workers has failed. For stores that take several
+    writers: a server of Chroma or Qdrant, pgvector; in a folder of Chroma the workers would wait
+    for one another.
 
     Args:
         dataset: As in `embed_dataset`, as are the arguments not named here.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from f2llm_core import errors
-from f2llm_core.distributed.ray_workers import Job, Worker, take_share
+from f2llm_core.distributed.ray_workers import Attempts, Job, Worker, take_share
 from f2llm_core.encoder import F2LLM
 from f2llm_core.errors import ConfigurationError, F2LLMError, MissingExtraError, WorkerError
 from f2llm_core.fingerprint import Fingerprint
@@ -116,6 +116,7 @@ class Pool:
         import ray
         from ray.data import ActorPoolStrategy
 
+        attempts = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Attempts).remote()
         # Cut first: a block is what is embedded again if a worker dies.
         answers = dataset.repartition(target_num_rows_per_block=batch_size).map_batches(
             Worker,
@@ -124,7 +125,12 @@ class Pool:
             compute=ActorPoolStrategy(size=self.workers, max_tasks_in_flight_per_actor=2),
             num_cpus=self.cpus,
             num_gpus=self.gpus,
-            fn_constructor_kwargs={"model": self.model, "job": job, **self._share},
+            fn_constructor_kwargs={
+                "model": self.model,
+                "job": job,
+                "attempts": attempts,
+                **self._share,
+            },
         )
         answers.context.enable_progress_bars = False
         try:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from f2llm_core.distributed.block import BlockEmbedder
 from f2llm_core.distributed.folder import VectorFolder
@@ -23,8 +25,10 @@ if TYPE_CHECKING:
 
     from f2llm_core.distributed.keys import Keys
 
-#: Answers a block with JSON.
-Answer = Callable[["pa.Table"], str]
+#: Answers a block with JSON. The text says why its rows are given up, or is empty.
+Answer = Callable[["pa.Table", str], str]
+
+_MAX_ATTEMPTS = 3  # of a block that ends its worker; Ray would try for ever
 
 
 class Job(Protocol):
@@ -57,7 +61,7 @@ class EmbedJob:
         if found.level == "refused":  # other files under the same path of this node
             raise FingerprintError(found.message)
         embedder = BlockEmbedder(model, self.folder, ray.get(self.done), self.columns)
-        return lambda table: embedder.embed(table).to_json()
+        return lambda table, given_up: embedder.embed(table, given_up=given_up).to_json()
 
 
 @dataclass(frozen=True)
@@ -78,8 +82,11 @@ class IndexJob:
         """Open the store."""
         store = open_known(self.open_store())
 
-        def answer(table: pa.Table) -> str:
+        def answer(table: pa.Table, given_up: str) -> str:
             documents, failed = self._documents(table)
+            if given_up:
+                failed += [Failure(one.place, given_up) for one in documents]
+                documents = []
             report = index(store, model, documents, remove_missing=None, on_error="collect")
             return json.dumps(asdict(replace(report, failed=(*failed, *report.failed))))
 
@@ -106,36 +113,78 @@ def read_index_report(answer: str) -> IndexReport:
     return IndexReport(**content)
 
 
+class Attempts:
+    """An actor that counts how often blocks were begun; it outlives the workers that they end."""
+
+    def __init__(self) -> None:
+        self._begun: Counter[str] = Counter()
+
+    def begin(self, block: str) -> int:
+        """Return how often a block was begun before, and note that it is begun again."""
+        self._begun[block] += 1
+        return self._begun[block] - 1
+
+    def end(self, block: str) -> None:
+        """Forget a block, which has not ended its worker."""
+        self._begun.pop(block, None)  # unknown if the actor was started again itself
+
+
 class Worker:
     """A class for `map_batches`. Errors of this library are answers, so that they arrive whole."""
 
-    def __init__(self, model: F2LLM, job: Job, *, threads: int, gpu: bool) -> None:
+    def __init__(
+        self,
+        model: F2LLM,
+        job: Job,
+        attempts: Any,  # noqa: ANN401  (a handle of Ray, which has no type)
+        *,
+        threads: int,
+        gpu: bool,
+    ) -> None:
         """Take a share of the node, before anything is computed.
 
         Args:
             model: Embeds; loaded with the first text.
             job: What is done.
+            attempts: Handle of an `Attempts`, shared by all workers.
             threads: To compute with.
             gpu: Whether it may use one.
         """
         take_share(model, threads=threads, gpu=gpu)
         self._model = model
         self._job = job
+        self._attempts = attempts
         self._answer: Answer | None = None
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Return one row: the answer, or class and message of an error."""
         import pyarrow as pa
+        import ray
 
+        block, given_up = _name(table), ""
+        attempts = ray.get(self._attempts.begin.remote(block))
+        if attempts >= _MAX_ATTEMPTS:
+            given_up = f"its block ended the worker {attempts} times: out of memory, or a crash"
         answer = error = None
         try:
             if self._answer is None:
                 self._answer = self._job.start(self._model)
-            answer = self._answer(table)
+            answer = self._answer(table, given_up)
         except F2LLMError as found:
             error = json.dumps([type(found).__name__, str(found)])
+        self._attempts.end.remote(block)
         schema = pa.schema([("answer", pa.string()), ("error", pa.string())])
         return pa.table([[answer], [error]], schema=schema)
+
+
+def _name(table: pa.Table) -> str:
+    """Name a block by what it holds: Ray tells nobody that it tries one again."""
+    import pyarrow as pa
+
+    content = pa.BufferOutputStream()
+    with pa.ipc.new_stream(content, table.schema) as stream:
+        stream.write_table(table.combine_chunks())
+    return hashlib.sha256(content.getvalue()).hexdigest()
 
 
 def take_share(model: F2LLM, *, threads: int, gpu: bool) -> None:
