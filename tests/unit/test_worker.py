@@ -209,6 +209,16 @@ class TestBatches:
         wait_until(lambda: len(seen) == 3)
         assert seen == [3, 3, 3]
 
+    def test_what_ends_the_thread_among_the_rows_keeps_none_from_who_has_them(self, table):
+        def leave(_):
+            raise SystemExit
+
+        table.hold()
+        jobs = [table.submit(0), table.submit(1, progressed=leave)]
+        table.go(2)
+        assert firsts(jobs[0]) == [0]
+        jobs[1].future.exception(HANG)  # it ends, too
+
     def test_callers_who_shared_a_batch_are_waited_for(self, table, monkeypatch):
         monkeypatch.setattr(worker, "PATIENCE", 1e9)
         table.hold()

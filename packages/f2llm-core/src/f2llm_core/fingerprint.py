@@ -228,6 +228,9 @@ def model_identity(source: ModelSource, folder: Path, options: LoadOptions) -> M
         ModelLoadError: The folder's index of weights is damaged.
         OSError: A file cannot be read.
     """
+    from f2llm_core.engine.preload import import_torch
+
+    import_torch()
     from f2llm_core.engine.device import choose_device
 
     device = choose_device(options.device)

@@ -70,7 +70,7 @@ class Job:
         Args:
             count: Rows.
             width: Columns of the rows.
-            progressed: Told, on the worker's thread, how many more rows are done.
+            progressed: Told, on the worker's thread, how many more rows are done; must not wait.
             untokenized: For who calls `fill`.
         """
         self.future: Future[Vectors] = Future()

@@ -13,6 +13,7 @@ import time
 import weakref
 from collections import deque
 
+from f2llm_core.engine.preload import imports_torch
 from f2llm_core.errors import ClosedError
 from f2llm_core.jobs import Batch, Job, Runner, assemble
 
@@ -106,8 +107,9 @@ class Worker:
         """
         with self._changed:
             self._paused = True
-            # A callback on the worker's own thread may fork, too.
-            while self._computing and self._thread is not threading.current_thread():
+            # A callback on the worker's own thread may fork, too, as may what torch imports.
+            here = self._thread is threading.current_thread() or imports_torch()
+            while self._computing and not here:
                 self._changed.wait()
 
     def resume(self) -> None:
@@ -236,10 +238,12 @@ def _compute(runner: Runner, batch: Batch) -> None:
             for part in batch:
                 _compute(runner, [part])
         return
-    for job, taken in batch:
-        job.receive(taken, rows)
-    for job, _ in batch:  # those woken take the interpreter, and would keep the others waiting
-        job.end()
+    try:
+        for job, taken in batch:
+            job.receive(taken, rows)
+    finally:
+        for job, _ in batch:  # those woken take the interpreter, and would keep others waiting
+            job.end()
 
 
 def _closed() -> ClosedError:

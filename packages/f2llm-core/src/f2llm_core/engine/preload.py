@@ -16,7 +16,8 @@ from pathlib import Path
 from tokenizers import Tokenizer
 from tokenizers.models import BPE
 
-_once = threading.Lock()
+# Taken by who comes first, and never released.
+_mapping, _importing = threading.Lock(), threading.Lock()
 
 
 def map_torch() -> None:
@@ -27,8 +28,8 @@ def map_torch() -> None:
     other. Called through ctypes, the loader leaves the lock alone. Where anything is not as
     expected nothing happens: `import torch` maps what it needs, and says what is wrong.
     """
-    if sys.platform != "linux" or "torch" in sys.modules or not _once.acquire(blocking=False):
-        return  # the lock is never released
+    if sys.platform != "linux" or "torch" in sys.modules or not _mapping.acquire(blocking=False):
+        return
     with suppress(AttributeError, ImportError, OSError, RuntimeError, TypeError, ValueError):
         spec = find_spec("torch")
         if spec is None or spec.origin is None:
@@ -52,21 +53,40 @@ def map_torch() -> None:
 
 
 def import_torch() -> None:
-    """Import torch, faster than `import torch` does; what is wrong with it the latter will say.
+    """Import torch, faster than `import torch` does, unless it is imported already.
 
     In a thread of its own, because the import leaves frames behind, in cycles of references. They
     would keep alive what is in the frames of their callers, the weights of a model for instance,
     until the next full collection, which in a quiet service may never come.
     """
-    if "torch" not in sys.modules:
-        thread = threading.Thread(target=_import_torch, name="f2llm-import-torch")
+    if "torch" in sys.modules or not _importing.acquire(blocking=False):
+        return  # who comes second waits for the first with an ordinary import
+    thread = _Importing(name="f2llm-import-torch")
+    try:
         thread.start()
-        thread.join()
+    except RuntimeError:  # no thread can be started any more
+        return
+    thread.join()
+    if thread.error is not None:  # said now: a second try would find another
+        raise thread.error
 
 
-def _import_torch() -> None:
-    with suppress(Exception), _collecting_nothing():
-        import_module("torch")
+def imports_torch() -> bool:
+    """Tell whether this thread is the one in which `import_torch` imports."""
+    return isinstance(threading.current_thread(), _Importing)
+
+
+class _Importing(threading.Thread):
+    """Imports torch; `error` is what came of it, if anything did."""
+
+    error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            with _collecting_nothing():
+                import_module("torch")
+        except BaseException as error:  # whatever it is, it belongs to who waits
+            self.error = error
 
 
 @contextmanager
@@ -77,7 +97,7 @@ def _collecting_nothing() -> Iterator[None]:
     an eighth of the time. All of it counts as old afterwards: the next collection passes it over.
     """
     collecting = gc.isenabled()
-    gc.disable()  # no process forks meanwhile: the worker, which wants this, has it wait
+    gc.disable()
     try:
         yield
         if collecting and not gc.get_freeze_count():  # what somebody froze stays frozen
