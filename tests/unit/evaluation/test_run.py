@@ -290,7 +290,7 @@ def test_a_system_that_makes_zeros_is_named(things):
 
 def test_a_system_whose_documents_have_another_width_is_named(things):
     other = replace(system(), embed_documents=lambda texts: iter([np.ones((1, 24), np.float32)]))
-    with pytest.raises(ConfigurationError, match=r"^random: Passages have 24 dimensions and quer"):
+    with pytest.raises(ConfigurationError, match=r"^random: passages have 24 dimensions and quer"):
         evaluate([other], things, resampling=QUICK)
 
 

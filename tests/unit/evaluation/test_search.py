@@ -7,7 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from f2llm_core import ConfigurationError, NonFiniteError, truncate
+from f2llm_core import NonFiniteError, truncate
 from f2llm_core.evaluation.search import _Best, search
 
 
@@ -79,8 +79,3 @@ def test_no_matrix_of_all_scores():
     finally:
         tracemalloc.stop()
     assert peak < 24 * 2**20
-
-
-def test_passages_of_another_width_are_refused():
-    with pytest.raises(ConfigurationError, match="have 16 dimensions and queries 32"):
-        search(unit(2, 32, 0), blocks(unit(9, 16, 1), 4), {8: 5})

@@ -120,13 +120,22 @@ def _search(
     blocks = system.embed_documents(passage.text for passage in passages)
     kept = {width: min(depth, len(passages)) for width, depth in depths.items()}
     try:
-        return search(queries, clock.over(blocks), kept)
+        return search(queries, _as_wide(queries, clock.over(blocks), system), kept)
     except NonFiniteError as error:
         msg = f"{system.name}: {error}"
         raise NonFiniteError(msg, rows=error.rows) from error
-    except ConfigurationError as error:
-        msg = f"{system.name}: {error}"
-        raise ConfigurationError(msg) from error
+
+
+def _as_wide(queries: Vectors, blocks: Iterator[Vectors], system: System) -> Iterator[Vectors]:
+    """Yield blocks of passages, each as wide as the queries."""
+    for block in blocks:
+        if block.shape[1] != queries.shape[1]:
+            msg = (
+                f"{system.name}: passages have {block.shape[1]} dimensions and queries "
+                f"{queries.shape[1]}: they were not embedded by one model at one width."
+            )
+            raise ConfigurationError(msg)
+        yield block
 
 
 def _widths(system: System, asked: Sequence[int] | None, full: int) -> list[int]:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from f2llm_core.errors import ConfigurationError
 from f2llm_core.matryoshka import Vectors, truncate
 
 _QUERIES = 256  # scored at a time
@@ -47,26 +46,19 @@ def search(
 
     Args:
         queries: `(n, width)` float32 of full width.
-        blocks: `(m, width)` each; read once.
+        blocks: `(m, width)` each, as wide as the queries; read once.
         depths: How many passages to keep, by width.
 
     Returns:
         The hits by width.
 
     Raises:
-        ConfigurationError: Passages of another width than the queries.
         NonFiniteError: A row that cannot be normalised.
     """
     cut = {width: truncate(queries, width) for width in depths}
     best = {width: _Best(len(queries), depth) for width, depth in depths.items()}
     first = 0
     for block in blocks:
-        if block.shape[1] != queries.shape[1]:
-            msg = (
-                f"Passages have {block.shape[1]} dimensions and queries {queries.shape[1]}: "
-                "they were not embedded by one model at one width."
-            )
-            raise ConfigurationError(msg)
         for width, rows in cut.items():
             passages = truncate(block, width)
             for start in range(0, len(rows), _QUERIES):
