@@ -31,15 +31,18 @@ from benchmarks.machine import describe_machine, load_average
 from benchmarks.texts import CORPUS
 from f2llm_core import F2LLM
 from f2llm_core.distributed import embed_dataset
+from f2llm_core.instructions import Side
+from f2llm_core.pipeline import Pipeline
 
 HERE = Path(__file__).resolve().parent
 DEMO = HERE.parent / "models" / "f2llm-demo"
 ASKED = 1.7  # times the throughput of one worker
 _BATCH = 200  # rows of a block
 _CHARACTERS = 600  # of a passage at most
-_EVERY = 0.02  # seconds between two looks
+_EVERY = 1.0  # seconds between two looks
 _STORE = 200 * 2**20  # bytes of the object store
 _MB = 10**6
+_NOTES = "F2LLM_BENCHMARK_NOTES"
 
 
 def main() -> None:
@@ -78,18 +81,20 @@ def measure(model: str, rows: int, workers: int) -> dict[str, Any]:
     os.environ["RAY_DATA_LOG_LEVEL"] = "ERROR"
     import ray
 
-    encoder = F2LLM(model)
-    ray.init(
-        num_cpus=workers + 1,
-        include_dashboard=False,
-        object_store_memory=_STORE,
-        logging_level=logging.ERROR,
-    )
     with tempfile.TemporaryDirectory() as scratch:
-        output = Path(scratch) / "vectors"
+        output, notes = Path(scratch) / "vectors", Path(scratch) / "notes"
+        notes.mkdir()
+        os.environ[_NOTES] = str(notes)  # before Ray starts, whose workers inherit it
+        ray.init(
+            num_cpus=workers + 1,
+            include_dashboard=False,
+            object_store_memory=_STORE,
+            logging_level=logging.ERROR,
+        )
+        encoder = _Noting(model)
         texts = dict(zip(map(str, range(rows)), numbered_texts(), strict=False))
         items = [{"id": id_, "text": text} for id_, text in texts.items()]
-        watch = _Watch(output)
+        watch = _Watch(notes)
         watch.start()
         dataset = ray.data.from_items(items, override_num_blocks=max(1, rows // _BATCH))
         report = embed_dataset(dataset, encoder, output, batch_size=_BATCH, workers=workers)
@@ -98,34 +103,44 @@ def measure(model: str, rows: int, workers: int) -> dict[str, Any]:
         if report.embedded != rows:
             msg = f"{report.embedded} rows of {rows} were embedded."
             raise SystemExit(msg)
-        seconds, parts = _steady(output, watch.writers)
+        seconds, parts = _steady(output, notes)
         ids = [id_ for path in parts for id_ in pq.read_table(path, columns=["id"])["id"]]
         tokens = sum(encoder.count_tokens([texts[str(id_)] for id_ in ids]))
     ray.shutdown()
     return {"tokens_per_second": tokens / seconds, "seconds": seconds, **watch.figures()}
 
 
-class _Watch(threading.Thread):
-    """Sees who writes which part, and what time and memory each worker takes."""
+class _Noting(F2LLM):
+    """Leaves an empty file `PROCESS-NUMBER` whenever a worker begins to embed a block."""
 
-    def __init__(self, output: Path) -> None:
+    def _pipeline(self, side: Side | None) -> Pipeline:
+        (Path(os.environ[_NOTES]) / f"{os.getpid()}-{time.monotonic_ns()}").touch()
+        return super()._pipeline(side)
+
+
+def _begun(notes: Path) -> dict[int, list[float]]:
+    """Return for each worker's process when it began its blocks, in their order."""
+    begun: dict[int, list[float]] = {}
+    for note in notes.iterdir():
+        begun.setdefault(int(note.name.split("-")[0]), []).append(note.stat().st_mtime)
+    return {pid: sorted(times) for pid, times in begun.items()}
+
+
+class _Watch(threading.Thread):
+    """Sees what time and memory each worker takes."""
+
+    def __init__(self, notes: Path) -> None:
         super().__init__(daemon=True)
         self.over = threading.Event()
-        self.writers: dict[str, int] = {}  # process of each part, by its name
-        self._output = output
+        self._notes = notes
         self._processes: dict[int, list[_Sample]] = {}
         self._objects: list[int] = []  # bytes in the object store
 
     def run(self) -> None:
         """Look until it is over."""
-        looked = 0.0
         while not self.over.wait(_EVERY):
-            for attempt in self._output.glob(".attempts/*"):
-                part, pid, _ = attempt.name.split("-")
-                self.writers[part] = int(pid)
-            if self.writers and time.monotonic() - looked > 1:
-                looked = time.monotonic()
-                self._sample()
+            if pids := list(_begun(self._notes)):
+                self._sample(pids)
 
     def figures(self) -> dict[str, Any]:
         """Return the cores that a worker used, and the most memory at first and at last, in MB."""
@@ -140,12 +155,12 @@ class _Watch(threading.Thread):
             "objects_mb": [max(part) // _MB for part in _ends(self._objects)],
         }
 
-    def _sample(self) -> None:
+    def _sample(self, pids: list[int]) -> None:
         import ray
 
         free = ray.available_resources().get("object_store_memory", _STORE)  # type: ignore[no-untyped-call]
         self._objects.append(int(_STORE - free))
-        for pid in set(self.writers.values()):
+        for pid in pids:
             with suppress(OSError):
                 self._processes.setdefault(pid, []).append(_Sample.of(pid))
 
@@ -170,15 +185,13 @@ def _ends(samples: list[int]) -> tuple[list[int], list[int]]:
     return samples[:third], samples[-third:]
 
 
-def _steady(output: Path, writers: dict[str, int]) -> tuple[float, list[Path]]:
+def _steady(output: Path, notes: Path) -> tuple[float, list[Path]]:
     """Return for how many seconds all workers were busy, and the parts written meanwhile."""
-    written: dict[int, list[tuple[float, Path]]] = {}
-    for path in output.glob("part-*"):
-        pid = writers[path.stem.removeprefix("part-")]
-        written.setdefault(pid, []).append((path.stat().st_mtime, path))
-    times = [sorted(at for at, _ in parts) for parts in written.values()]
-    begin, end = max(t[0] for t in times), min(t[-1] for t in times)
-    return end - begin, [p for parts in written.values() for at, p in parts if begin < at <= end]
+    times = list(_begun(notes).values())
+    # A block ends where its worker begins the next one.
+    begin, end = max(t[1] for t in times), min(t[-1] for t in times)
+    parts = [path for path in output.glob("part-*") if begin < path.stat().st_mtime <= end]
+    return end - begin, parts
 
 
 def numbered_texts() -> Iterator[str]:

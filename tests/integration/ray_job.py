@@ -59,7 +59,7 @@ class Watch(threading.Thread):
 
     def run(self) -> None:
         sampled = 0.0
-        while not self.over.wait(0.005):
+        while not self.over.wait(0.05):
             parts = len(list(self.output.glob("part-*")))
             at_work = workers_at_work()
             self.workers |= at_work

@@ -71,9 +71,25 @@ def test_a_row_that_ends_every_worker_is_given_up_with_its_block(checkpoint, tmp
     assert found["deaths"] == 3
     assert {one["place"] for one in found["failed"]} == {f"id 'row-{row}'" for row in range(30, 40)}
     assert {one["reason"] for one in found["failed"]} == {
-        "its block ended the worker 3 times: out of memory, or a crash"
+        "its block ended 3 workers: out of memory, or a crash"
     }
     assert found["added"] == 50
+
+
+@in_full
+def test_the_benchmark_runs(checkpoint):
+    command = ["-m", "benchmarks.ray_data", "--workers", "2", "--rows", "4000"]
+    done = subprocess.run(
+        [sys.executable, *command, "--model", str(checkpoint)],
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=1700,
+    )
+    found = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
+    assert found["workers"] == 2
+    assert found["tokens_per_second"] > 0
 
 
 @in_full

@@ -66,6 +66,8 @@ def attempts():
 @pytest.fixture
 def start(encoder, attempts, monkeypatch):
     monkeypatch.setattr(ray, "get", lambda found: found)
+    context = SimpleNamespace(get_actor_id=lambda: "the one worker, in another life each time")
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: context)
     monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setenv("RAYON_NUM_THREADS", "1")
@@ -150,9 +152,35 @@ def test_a_block_that_ends_three_workers_is_given_up_and_no_other(start, attempt
     for _ in range(3):
         with pytest.raises(SystemExit):
             run(start(Deadly()))
-    reason = "its block ended the worker 3 times: out of memory, or a crash"
+    reason = "its block ended 3 workers: out of memory, or a crash"
     assert run(start(Deadly())) == ["", reason, ""]
     assert not attempts.counted._begun
+
+
+def test_a_job_that_ends_every_worker_as_it_starts_ends_the_run(start):
+    def die(_):
+        raise SystemExit
+
+    block, job = pa.table({"id": ["a"]}), SimpleNamespace(start=die)
+    for _ in range(6):
+        with pytest.raises(SystemExit):
+            start(job)(block)
+    [found] = start(job)(block).to_pylist()
+    assert json.loads(found["error"]) == [
+        "WorkerError",
+        "6 workers ended before they did anything: out of memory, or a crash.",
+    ]
+
+
+def test_equal_blocks_at_work_at_once_are_no_deaths_of_each_other():
+    attempts = Attempts()
+    assert [attempts.begin("block", f"worker {n}", "first life") for n in range(5)] == [0] * 5
+    assert attempts.begin("block", "worker 0", "second life") == 1
+    attempts.end("block", "worker 1", "first life")  # so the block is not deadly after all
+    assert attempts.begin("block", "worker 1", "first life") == 0
+    for n, life in enumerate(["second", "first", "first", "first", "first"]):
+        attempts.end("block", f"worker {n}", f"{life} life")
+    assert not attempts._begun
 
 
 def test_rows_that_are_given_up_are_neither_embedded_nor_stored(encoder):

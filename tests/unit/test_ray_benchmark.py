@@ -12,11 +12,19 @@ from benchmarks.ray_data import _steady, _times, markdown
 
 
 def test_only_the_time_in_which_all_work_counts(tmp_path):
-    ends = {"a": (1, 10.0), "b": (2, 12.0), "c": (1, 13.0), "d": (2, 16.0), "e": (1, 30.0)}
-    for name, (_, at) in ends.items():
-        (tmp_path / f"part-{name}.parquet").touch()
-        os.utime(tmp_path / f"part-{name}.parquet", (at, at))
-    seconds, parts = _steady(tmp_path, {name: pid for name, (pid, _) in ends.items()})
+    output, notes = tmp_path / "vectors", tmp_path / "notes"
+
+    def touch(path, at):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+        os.utime(path, (at, at))
+
+    for pid, begun in {1: (5.0, 10.0, 13.0, 30.0), 2: (4.0, 12.0, 16.0)}.items():
+        for at in begun:
+            touch(notes / f"{pid}-{at}", at)
+    for name, at in {"a": 9.9, "b": 11.9, "c": 12.9, "d": 15.9, "e": 29.9, "f": 33.0}.items():
+        touch(output / f"part-{name}.parquet", at)
+    seconds, parts = _steady(output, notes)
     assert seconds == pytest.approx(4.0)  # from 12, when both had done one, to 16
     assert {path.stem for path in parts} == {"part-c", "part-d"}
 

@@ -125,7 +125,8 @@ def index_dataset(
 
     Returns:
         The sum of what `index` did with the blocks. Rows that a worker stored before it died count
-        as unchanged.
+        as unchanged; all rows of a block that is given up have failed, whether they were stored or
+        not.
 
     Raises:
         FingerprintError: The collection was made with another model; nothing was embedded.

@@ -116,7 +116,8 @@ class Pool:
         import ray
         from ray.data import ActorPoolStrategy
 
-        attempts = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Attempts).remote()
+        actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Attempts)
+        attempts: Any = actor.remote()
         # Cut first: a block is what is embedded again if a worker dies.
         answers = dataset.repartition(target_num_rows_per_block=batch_size).map_batches(
             Worker,
@@ -140,6 +141,9 @@ class Pool:
                 yield row["answer"]
         except ray.exceptions.RayError as error:
             raise _typed(error) from error
+        finally:
+            if ray.is_initialized():  # or `kill` would start it
+                ray.kill(attempts)  # which else lives on: Ray's plan is a cycle of references
 
 
 def require_ray() -> None:

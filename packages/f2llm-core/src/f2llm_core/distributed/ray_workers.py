@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections import Counter
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,7 +14,8 @@ from f2llm_core.distributed.block import BlockEmbedder
 from f2llm_core.distributed.folder import VectorFolder
 from f2llm_core.distributed.rows import PLACE, PROBLEM, Columns, check_columns, check_rows, values
 from f2llm_core.encoder import F2LLM
-from f2llm_core.errors import F2LLMError, FingerprintError
+from f2llm_core.engine.preload import import_torch
+from f2llm_core.errors import F2LLMError, FingerprintError, WorkerError
 from f2llm_core.fingerprint import compare
 from f2llm_core.indexing import Failure, IndexReport, Placed, index
 from f2llm_core.stores import open_store as open_known
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 #: Answers a block with JSON. The text says why its rows are given up, or is empty.
 Answer = Callable[["pa.Table", str], str]
 
-_MAX_ATTEMPTS = 3  # of a block that ends its worker; Ray would try for ever
+_MAX_DEATHS = 3  # of workers by one block; Ray would try for ever
 
 
 class Job(Protocol):
@@ -114,19 +115,29 @@ def read_index_report(answer: str) -> IndexReport:
 
 
 class Attempts:
-    """An actor that counts how often blocks were begun; it outlives the workers that they end."""
+    """An actor that counts how many workers a block has ended; it outlives them.
+
+    Ray starts a worker that has died again, as the same actor in another life. Whoever has begun a
+    block, has not finished it, and lives another life by now has died of it.
+    """
 
     def __init__(self) -> None:
-        self._begun: Counter[str] = Counter()
+        self._lives: dict[str, str] = {}  # of each worker, the last one
+        self._begun: dict[str, set[tuple[str, str]]] = {}  # by whom, in which life
 
-    def begin(self, block: str) -> int:
-        """Return how often a block was begun before, and note that it is begun again."""
-        self._begun[block] += 1
-        return self._begun[block] - 1
+    def begin(self, block: str, worker: str, life: str) -> int:
+        """Return how many workers a block has ended, and note that another one begins it."""
+        self._lives[worker] = life
+        begun = self._begun.setdefault(block, set())
+        begun.add((worker, life))
+        return sum(self._lives[one] != then for one, then in begun)
 
-    def end(self, block: str) -> None:
-        """Forget a block, which has not ended its worker."""
-        self._begun.pop(block, None)  # unknown if the actor was started again itself
+    def end(self, block: str, worker: str, life: str) -> None:
+        """Forget the deaths of a block that did not end this worker."""
+        alive = {one for one in self._begun.get(block, ()) if self._lives[one[0]] == one[1]}
+        self._begun[block] = alive - {(worker, life)}
+        if not self._begun[block]:
+            del self._begun[block]
 
 
 class Worker:
@@ -150,10 +161,13 @@ class Worker:
             threads: To compute with.
             gpu: Whether it may use one.
         """
+        import ray
+
         take_share(model, threads=threads, gpu=gpu)
         self._model = model
         self._job = job
         self._attempts = attempts
+        self._me = ray.get_runtime_context().get_actor_id(), uuid.uuid4().hex
         self._answer: Answer | None = None
 
     def __call__(self, table: pa.Table) -> pa.Table:
@@ -162,29 +176,30 @@ class Worker:
         import ray
 
         block, given_up = _name(table), ""
-        attempts = ray.get(self._attempts.begin.remote(block))
-        if attempts >= _MAX_ATTEMPTS:
-            given_up = f"its block ended the worker {attempts} times: out of memory, or a crash"
+        deaths = ray.get(self._attempts.begin.remote(block, *self._me))
+        if deaths >= _MAX_DEATHS:
+            given_up = f"its block ended {deaths} workers: out of memory, or a crash"
         answer = error = None
         try:
+            if deaths >= 2 * _MAX_DEATHS:  # even where it was only to be given up
+                msg = f"{deaths} workers ended before they did anything: out of memory, or a crash."
+                raise WorkerError(msg)
             if self._answer is None:
                 self._answer = self._job.start(self._model)
             answer = self._answer(table, given_up)
         except F2LLMError as found:
             error = json.dumps([type(found).__name__, str(found)])
-        self._attempts.end.remote(block)
+        self._attempts.end.remote(block, *self._me)
         schema = pa.schema([("answer", pa.string()), ("error", pa.string())])
         return pa.table([[answer], [error]], schema=schema)
 
 
 def _name(table: pa.Table) -> str:
     """Name a block by what it holds: Ray tells nobody that it tries one again."""
-    import pyarrow as pa
-
-    content = pa.BufferOutputStream()
-    with pa.ipc.new_stream(content, table.schema) as stream:
-        stream.write_table(table.combine_chunks())
-    return hashlib.sha256(content.getvalue()).hexdigest()
+    content = hashlib.sha256()
+    for batch in table.to_batches():
+        content.update(batch.serialize())
+    return content.hexdigest()
 
 
 def take_share(model: F2LLM, *, threads: int, gpu: bool) -> None:
@@ -192,6 +207,7 @@ def take_share(model: F2LLM, *, threads: int, gpu: bool) -> None:
     if not gpu and model.config["device"] is None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # not every version of Ray hides what is not given
     os.environ["RAYON_NUM_THREADS"] = str(threads)  # the tokenizer's
+    import_torch()
     import torch
 
     torch.set_num_threads(threads)
