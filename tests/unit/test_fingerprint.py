@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from f2llm_core import F2LLM, ConfigurationError, FingerprintError
-from f2llm_core import fingerprint as module
+from f2llm_core.engine import contents
+from f2llm_core.engine.contents import file_versions
 from f2llm_core.engine.hub import ModelSource, identify
 from f2llm_core.fingerprint import (
     Comparison,
     Fingerprint,
     ModelIdentity,
     compare,
-    file_versions,
     model_identity,
 )
 from f2llm_core.options import LoadOptions
@@ -102,8 +102,8 @@ def test_files_are_read_once_while_they_are_the_same(tmp_path, monkeypatch):
     monkeypatch.undo()
     os.utime(folder / "config.json", ns=(1, 1))
     read = []
-    hashing = module.hashlib.sha256
-    monkeypatch.setattr(module.hashlib, "sha256", lambda *a: read.append(1) or hashing(*a))
+    hashing = contents.hashlib.sha256
+    monkeypatch.setattr(contents.hashlib, "sha256", lambda *a: read.append(1) or hashing(*a))
     assert identity_of(folder) == first  # touched, but equal
     assert len(read) == 2  # the file, and the whole
 

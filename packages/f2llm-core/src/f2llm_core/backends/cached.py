@@ -13,9 +13,10 @@ import numpy as np
 from f2llm_core.backends.base import Backend, Observer, Pending, Stats
 from f2llm_core.cache import EmbeddingCache, Row
 from f2llm_core.cache_file import SCHEMA
+from f2llm_core.engine.contents import file_versions
 from f2llm_core.engine.hub import ModelSource
 from f2llm_core.errors import CacheWarning, F2LLMError, warn
-from f2llm_core.fingerprint import ModelIdentity, file_versions
+from f2llm_core.fingerprint import ModelIdentity
 from f2llm_core.instructions import Prompts
 from f2llm_core.matryoshka import Vectors
 

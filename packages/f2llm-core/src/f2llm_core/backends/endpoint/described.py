@@ -7,10 +7,11 @@ from functools import cached_property
 from pathlib import Path
 
 from f2llm_core.backends.checkpoint import Checkpoint
+from f2llm_core.engine.contents import COMMIT, content_of
 from f2llm_core.engine.hub import ModelSource, at_hand
 from f2llm_core.engine.tokenizer import Tokenizer
 from f2llm_core.errors import ContractWarning, FingerprintError, ModelNotFoundError, warn
-from f2llm_core.fingerprint import COMMIT, ModelIdentity, content_of
+from f2llm_core.fingerprint import ModelIdentity
 from f2llm_core.instructions import DEFAULT_TASK, Prompts, format_prompt
 from f2llm_core.options import LoadOptions
 
