@@ -120,9 +120,13 @@ def test_what_only_fills_a_block_up_is_nobodys_business(kind, monkeypatch):
     assert torch.equal(last[:2], alone)
 
 
-def test_the_processor_goes_by_blocks_in_float32_and_by_runs_in_half():
+@pytest.mark.parametrize(
+    ("units", "in_half"), [({"avx512_bf16": True}, RunAttention), ({}, BlockedAttention)]
+)
+def test_the_processor_goes_by_runs_in_what_it_multiplies_of_half(monkeypatch, units, in_half):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: units, raising=False)
     assert choose_attention(CPU, torch.float32) is BlockedAttention
-    assert choose_attention(CPU, torch.bfloat16) is RunAttention
+    assert choose_attention(CPU, torch.bfloat16) is in_half
 
 
 @pytest.mark.parametrize("scores", [1, 100, 5000])

@@ -6,6 +6,7 @@ from f2llm_core.engine.linear import (
     Int8Linear,
     OneDNNLinear,
     PlainLinear,
+    WidenedLinear,
     choose_linear,
     quantize,
 )
@@ -20,7 +21,7 @@ def _fresh_probe():
     linear._onednn_works.cache_clear()
 
 
-@pytest.mark.parametrize("kind", [PlainLinear, OneDNNLinear])
+@pytest.mark.parametrize("kind", [PlainLinear, OneDNNLinear, WidenedLinear])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_products_are_right(kind, dtype):
     if kind is OneDNNLinear and choose_linear(CPU, dtype) is not OneDNNLinear:
@@ -64,6 +65,12 @@ def test_eight_bits_are_kept_on_any_device(device):
 
 def test_a_gpu_gets_the_plain_product():
     assert choose_linear(torch.device("cuda"), torch.float32) is PlainLinear
+
+
+def test_a_processor_without_bfloat16_multiplies_in_float32(monkeypatch):
+    monkeypatch.setattr(linear, "_onednn_works", lambda dtype: False)
+    assert choose_linear(CPU, torch.float32) is PlainLinear
+    assert choose_linear(CPU, torch.bfloat16) is WidenedLinear
 
 
 @pytest.mark.parametrize("broken", ["absent", "wrong"])

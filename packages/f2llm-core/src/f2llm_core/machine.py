@@ -30,6 +30,7 @@ _PACKAGES = (
 _KINDS = {
     "OneDNNLinear": "oneDNN, weights packed",
     "PlainLinear": "plain",
+    "WidenedLinear": "in float32: weights widened for each product",
     "Int8Linear": "8-bit weights, widened for each product",
     "RunAttention": "torch scaled_dot_product_attention, equal lengths together",
     "BlockedAttention": "matrix products in float32, in blocks of tokens",

@@ -60,8 +60,10 @@ def choose_attention(
 ) -> type[BlockedAttention | RunAttention | VarlenAttention]:
     """Return the fastest kind of attention that is right on a device in a precision."""
     half = dtype in {torch.float16, torch.bfloat16}
-    if device.type == "mps" or (device.type == "cpu" and not half):
+    if device.type == "mps":
         return BlockedAttention
+    if device.type == "cpu":
+        return RunAttention if half and _multiplies_bfloat16(device) else BlockedAttention
     return (
         VarlenAttention
         if device.type == "cuda" and half and varlen_works(device, dtype)

@@ -68,6 +68,16 @@ class OneDNNLinear:
         return result
 
 
+class WidenedLinear(PlainLinear):
+    """Weights in bfloat16, widened to float32 for each product; methods as in `Linear`.
+
+    For processors that do not multiply bfloat16: torch's emulation takes several times as long.
+    """
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return F.linear(x.float(), self._weight.float()).to(x.dtype)
+
+
 class Int8Linear(PlainLinear):
     """Weights of 8 bits with one scale per output, widened for each product; as in `Linear`.
 
@@ -107,7 +117,11 @@ def choose_linear(
     """
     if int8:
         return Int8Linear
-    return OneDNNLinear if device.type == "cpu" and _onednn_works(dtype) else PlainLinear
+    if device.type != "cpu":
+        return PlainLinear
+    if _onednn_works(dtype):
+        return OneDNNLinear
+    return PlainLinear if dtype == torch.float32 else WidenedLinear
 
 
 @cache
