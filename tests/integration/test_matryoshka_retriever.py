@@ -29,6 +29,7 @@ from llama_index.core.vector_stores import (
     MetadataFilters,
 )
 from llama_index.embeddings import f2llm as llama_index_f2llm
+from pydantic import ValidationError
 
 import langchain_f2llm
 from f2llm_core import F2LLM, ConfigurationError, FingerprintError, StoreError, TwoStageStore
@@ -141,6 +142,25 @@ class TestLangChain:
             )
         with pytest.raises(ConfigurationError, match="k=0"):
             retriever.invoke(QUERY, k=0)
+        for k in (True, "3"):
+            with pytest.raises(ConfigurationError, match=f"k={k!r}: expected a positive integer"):
+                langchain_f2llm.MatryoshkaRetriever(
+                    store=retriever.store, embeddings=embeddings, k=k
+                )
+
+    def test_sizes_may_be_numpys(self, retriever: Any, embeddings: Any):
+        made = langchain_f2llm.MatryoshkaRetriever(
+            store=retriever.store, embeddings=embeddings, k=np.int64(3), fetch_k=np.int32(60)
+        )
+        assert len(made.invoke(QUERY)) == 3
+        assert len(retriever.invoke(QUERY, k=np.int64(2))) == 2
+
+    @pytest.mark.parametrize("option", ["filters", "search_kwargs"])
+    def test_an_unknown_option_is_refused(self, retriever: Any, embeddings: Any, option: str):
+        with pytest.raises(ValidationError, match=f"{option}\n.*not permitted"):
+            langchain_f2llm.MatryoshkaRetriever(
+                store=retriever.store, embeddings=embeddings, **{option: {"at": 1}}
+            )
 
     def test_embeddings_of_another_width_are_refused(self, retriever: Any, embeddings: Any):
         with pytest.raises(FingerprintError, match="holds vectors of 64 dimensions"):
@@ -201,7 +221,14 @@ class TestLlamaIndex:
         assert encoder().stats.passes == before + 1
         assert [hit.node_id for hit in nodes.retrieve(bundle)] == expected
         assert [hit.node_id for hit in await nodes.aretrieve(bundle)] == expected
+        bundle.embedding = np.asarray(bundle.embedding)
+        assert [hit.node_id for hit in nodes.retrieve(bundle)] == expected
         assert encoder().stats.passes == before + 1
+
+    async def test_an_empty_query_is_a_text(self, nodes: Any):
+        ids = [hit.node_id for hit in nodes.retrieve("")]
+        assert len(ids) == 4
+        assert [hit.node_id for hit in await nodes.aretrieve("")] == ids
 
     async def test_the_event_loop_goes_on(self, nodes: Any):
         found = await asyncio.gather(*(nodes.aretrieve(f"{QUERY} {i}") for i in range(10)))
@@ -321,7 +348,11 @@ async def test_metadata_filters(filtered: Any, embeddings: Any, embed_model: Any
     # A shortlist holds only what passes.
     assert len(documents.invoke(QUERY, filter={"lang": "ko"}, fetch_k=5)) == 5
     assert documents.invoke(QUERY, filter={"lang": "none"}) == []
-    assert len(nodes.retrieve(QUERY, filters=MetadataFilters(filters=[]))) == 5
+    nothing = MetadataFilters(filters=[])
+    assert len(nodes.retrieve(QUERY, filters=nothing)) == 5
+    _, german, passes = FILTERS[0]
+    hits = nodes.retrieve(QUERY, filters=MetadataFilters(filters=[nothing, *german.filters]))
+    assert [hit.text for hit in hits] == chosen(passes)[:5]
 
 
 def test_filters_are_checked_when_made_and_per_call(filtered: Any, embeddings: Any):
@@ -335,6 +366,7 @@ def test_filters_are_checked_when_made_and_per_call(filtered: Any, embeddings: A
     for wrong in (
         MetadataFilter(key="lang", value="d", operator=FilterOperator.TEXT_MATCH),
         MetadataFilters(filters=[], condition=FilterCondition.NOT),
+        MetadataFilters(filters=[], condition=FilterCondition.OR),
     ):
         with pytest.raises(ConfigurationError, match="is no filter"):
             nodes.retrieve(QUERY, filters=MetadataFilters(filters=[wrong]))

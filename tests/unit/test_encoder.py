@@ -292,6 +292,8 @@ class TestStreams:
         for wrong in (0, "5", 1.5, True):
             with pytest.raises(ConfigurationError, match=f"block_size={wrong!r}"):
                 encoder.iter_documents(["a"], block_size=wrong)
+        blocks = encoder.iter_documents(["a"] * 3, block_size=np.int64(2))
+        assert [len(block) for block in blocks] == [2, 1]
 
 
 class TestInputs:

@@ -582,7 +582,9 @@ class TestOptions:
         here = F2LLM(checkpoint, backend="local")
         assert here.config["base_url"] is None
         assert here.with_options(dimensions=8).encode_query("a").shape == (8,)
-        with pytest.raises(ConfigurationError, match="server's choice"):
+        # Nothing in the call speaks of a server: where it comes from, and the way out.
+        said = r"server \(http://another.invalid\).*backend='local'.*F2LLM_BASE_URL"
+        with pytest.raises(ConfigurationError, match=said):
             F2LLM(checkpoint, dtype="float32")
 
     @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import copy
 import json
 import pickle
 import shutil
+import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -163,6 +164,14 @@ class TestAsync:
         await embeddings.aembed_documents(["a"])
         assert called == ["aencode_query", "aencode_document"]
 
+    async def test_texts_are_read_and_checked_beside_the_event_loop(
+        self, embeddings: F2LLMEmbeddings
+    ):
+        threads = set()
+        texts = (threads.add(threading.get_ident()) or text for text in TEXTS[:3])
+        assert await embeddings.aembed_documents(texts) == embeddings.embed_documents(TEXTS[:3])
+        assert threading.get_ident() not in threads
+
     async def test_many_at_once(self, embeddings: F2LLMEmbeddings):
         texts = [f"query {i}" for i in range(20)]
         together = await asyncio.gather(*map(embeddings.aembed_query, texts))
@@ -233,6 +242,20 @@ class TestConstruction:
     def test_a_folder_may_be_a_path(self, checkpoint: Path):
         embeddings = F2LLMEmbeddings(model=checkpoint)
         assert embeddings.encoder.model == embeddings.model_name == str(checkpoint)
+
+    def test_numbers_may_be_numpys(self, checkpoint: Path):
+        given = {"dimensions": np.int64(16), "max_length": np.int32(9), "timeout": np.float32(2)}
+        made = F2LLMEmbeddings(model=checkpoint, **given)
+        assert (made.dimensions, made.max_length, made.timeout) == (16, 9, 2.0)
+        assert made == pickle.loads(pickle.dumps(made)) == revive(made)
+
+    def test_a_subclass_may_have_fields(self, checkpoint: Path):
+        class Labelled(F2LLMEmbeddings):
+            label: str = "none"
+
+        made = Labelled(model=checkpoint, label="mine")
+        assert made.encoder.width == 64
+        assert made.with_options(dimensions=16).label == "mine"
 
     def test_unknown_fields_are_refused(self):
         with pytest.raises(ValidationError, match="dimension\n"):
@@ -375,6 +398,20 @@ class TestSerialisation:
     def test_a_path_becomes_a_string(self, checkpoint: Path):
         manifest = json.loads(dumps(F2LLMEmbeddings(model=checkpoint)))
         assert manifest["kwargs"]["model"] == str(checkpoint)
+
+    def test_a_relative_path_means_the_same_folder_elsewhere(
+        self, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        (tmp_path / "elsewhere").mkdir()
+        (tmp_path / "models").symlink_to(checkpoint.parent)
+        monkeypatch.chdir(tmp_path)
+        made = F2LLMEmbeddings(model=f"models/{checkpoint.name}", cache="rows")
+        pickled, dumped = pickle.dumps(made), made.model_dump()
+        monkeypatch.chdir("elsewhere")
+        for twin in (pickle.loads(pickled), F2LLMEmbeddings(**dumped), revive(made)):
+            assert twin == made
+            assert twin.model == twin.encoder.model == str(tmp_path / "models" / checkpoint.name)
+            assert twin.cache == twin.encoder.config["cache"] == str(tmp_path / "rows")
 
     def test_a_short_name_is_pinned(self):
         kwargs = dumpd(F2LLMEmbeddings(model="80M"))["kwargs"]

@@ -202,6 +202,13 @@ class TestAsync:
         loop_ran.set()
         await task
 
+    async def test_texts_are_read_and_checked_beside_it(self, embedding: F2LLMEmbedding):
+        threads = set()
+        texts = (threads.add(threading.get_ident()) or text for text in SOME)
+        found = await embedding.aget_text_embedding_batch(texts)
+        assert found == embedding.get_text_embedding_batch(SOME)
+        assert threading.get_ident() not in threads
+
     async def test_many_at_once(self, embedding: F2LLMEmbedding):
         texts = TEXTS[-24:]
         together = await asyncio.gather(*map(embedding.aget_text_embedding, texts))
@@ -380,6 +387,9 @@ class TestFromEncoder:
     def test_refuses_what_would_need_other_weights(self, encoder: F2LLM):
         with pytest.raises(ConfigurationError, match="device"):
             F2LLMEmbedding.from_encoder(encoder, device="cpu")
+        for name in ("model", "model_name"):
+            with pytest.raises(ConfigurationError, match=f"{name}: the weights stay"):
+                F2LLMEmbedding.from_encoder(encoder, **{name: "330M"})
 
 
 OPTIONS = {
@@ -390,6 +400,10 @@ OPTIONS = {
     "on_truncate": "error",
     "dtype": "float32",
 }
+
+
+class Labelled(F2LLMEmbedding):
+    label: str = "none"
 
 
 class TestCopies:
@@ -436,6 +450,20 @@ class TestCopies:
         for name in set(F2LLMEmbedding.model_fields) - {"callback_manager", "rate_limiter"}:
             assert getattr(twin, name) == getattr(original, name)
 
+    @pytest.mark.parametrize(
+        "duplicate",
+        [lambda e: pickle.loads(pickle.dumps(e)), copy.deepcopy, lambda e: e.model_copy()],
+        ids=["pickle", "deepcopy", "model_copy"],
+    )
+    def test_a_subclass_keeps_its_fields(self, checkpoint: Path, duplicate: Any):
+        twin = duplicate(Labelled(str(checkpoint), label="mine"))
+        assert (type(twin), twin.label) == (Labelled, "mine")
+        assert twin.get_agg_embedding_from_queries(["a"]) == twin.get_query_embedding("a")
+
+    def test_pydantics_json_is_read_back(self, original: F2LLMEmbedding):
+        twin = F2LLMEmbedding.model_validate_json(original.model_dump_json())
+        assert twin.to_dict() == original.to_dict()
+
     def test_pickle_is_small(self, checkpoint: Path):
         adapter = F2LLMEmbedding(
             model_name=str(checkpoint), token="hf_secret", callback_manager=CallbackManager([])
@@ -472,6 +500,8 @@ class TestModelCopy:
     def test_refuses_what_would_need_other_weights(self, embedding: F2LLMEmbedding):
         with pytest.raises(ConfigurationError, match="dtype"):
             embedding.model_copy(update={"dtype": "bfloat16"})
+        with pytest.raises(ConfigurationError, match="Make another F2LLMEmbedding"):
+            embedding.model_copy(update={"model_name": "330M"})
 
 
 class TestSecrets:

@@ -93,7 +93,7 @@ def audit(store: object, model: object, sample: int = 50, seed: int = 0) -> Repo
         ConfigurationError: `store` or `model` is of no known kind, or `sample` no positive integer.
         ModelError: The model cannot be loaded.
     """
-    check_positive("sample", sample)
+    sample = check_positive("sample", sample)
     opened, encoder = open_store(store), encoder_of(model)
     records = draw(opened, sample, seed)
     kept = [i for i, document in enumerate(records.documents) if document is not None]

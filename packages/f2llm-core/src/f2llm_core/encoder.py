@@ -98,7 +98,7 @@ class F2LLM(ConfiguredModel):
         Raises:
             InputError: A text that cannot be embedded; its index counts from the stream's start.
         """
-        check_positive("block_size", block_size)
+        block_size = check_positive("block_size", block_size)
         stream = enumerate(iterate_texts(texts))
         blocks = iter(lambda: [check_text(t, i) for i, t in islice(stream, block_size)], [])
         return self._stream(blocks, show_progress=show_progress)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Literal
+from typing import Any, Literal
 
 from f2llm_core.errors import ConfigurationError, InputError, TruncationWarning, warn
 
@@ -61,8 +61,8 @@ def check_texts(texts: object) -> list[str]:
     return [check_text(text, index) for index, text in enumerate(iterate_texts(texts))]
 
 
-def iterate_texts(texts: object) -> Iterable[object]:
-    """Return `texts` as an iterable of unchecked items, refusing what only looks like a list."""
+def iterate_texts(texts: object) -> Iterable[Any]:
+    """Return `texts` as it is, its items unchecked; refuses what only looks like a list."""
     if isinstance(texts, str):
         msg = "Pass a list of texts, not a bare str, whose characters would be embedded: [text]."
         raise InputError(msg)

@@ -67,7 +67,7 @@ class LoadOptions:
     api_key: Hidden | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        _use_python_integers(self, "max_batch_tokens", "cache_max_bytes", "max_retries")
+        _use_python_numbers(self, "max_batch_tokens", "cache_max_bytes", "max_retries", "timeout")
         check_choice("backend", self.backend, (*get_args(BackendName), None))
         check_choice("dtype", self.dtype, get_args(DTypeName))
         self._complete()
@@ -119,7 +119,11 @@ class LoadOptions:
         _check_type("server_model", self.server_model, str, None)
         for name in ("device", "dtype", "max_batch_tokens"):
             if getattr(self, name) not in (None, "auto"):
-                msg = f"{name}={getattr(self, name)!r}: with a server, that is the server's choice."
+                msg = (
+                    f"{name}={getattr(self, name)!r}: with a server ({self.base_url}), that is the "
+                    "server's choice. Leave it out, or pass backend='local' to compute in this "
+                    "process: without one, the environment's F2LLM_BASE_URL names a server."
+                )
                 raise ConfigurationError(msg)
 
 
@@ -138,7 +142,7 @@ class EncodeOptions:
     on_truncate: OnTruncate = "warn"
 
     def __post_init__(self) -> None:
-        _use_python_integers(self, "max_length")
+        _use_python_numbers(self, "max_length")
         if self.dimensions is not None:
             object.__setattr__(self, "dimensions", check_dimensions(self.dimensions))
         if self.task is not None:
@@ -175,11 +179,16 @@ def check_choice(name: str, value: object, allowed: tuple[str | None, ...]) -> N
         raise ConfigurationError(msg)
 
 
-def check_positive(name: str, value: object) -> None:
-    """Raise `ConfigurationError` unless an option is an integer above zero (a bool is none)."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+def check_positive(name: str, value: object) -> int:
+    """Return an option as Python's integer.
+
+    Raises:
+        ConfigurationError: Not an integer above zero, of Python or numpy (a bool is none).
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         msg = f"{name}={value!r}: expected a positive integer."
         raise ConfigurationError(msg)
+    return int(value)
 
 
 def check_seconds(name: str, value: Any) -> None:  # noqa: ANN401
@@ -245,12 +254,12 @@ def _check_instruction(name: str, value: str | None) -> None:
         raise ConfigurationError(msg) from None
 
 
-def _use_python_integers(options: object, *names: str) -> None:
-    """Replace numpy's integers in a frozen dataclass by Python's, so that it stays JSON."""
+def _use_python_numbers(options: object, *names: str) -> None:
+    """Replace numpy's numbers in a frozen dataclass by Python's, so that it stays JSON."""
     for name in names:
         value = getattr(options, name)
-        if isinstance(value, np.integer):
-            object.__setattr__(options, name, int(value))
+        if isinstance(value, np.number):
+            object.__setattr__(options, name, value.item())
 
 
 def _absolute(cache: str | Path) -> str:

@@ -222,7 +222,7 @@ class TwoStageStore:
             StoreError: The store failed, the vector is not as wide as those in the file, or rows
                 lack their whole vector.
         """
-        fetch_k = check_sizes(k, fetch_k)
+        k, fetch_k = check_sizes(k, fetch_k)
         width = self._full.width
         if width not in {None, len(vector)}:
             msg = f"{self.name}: asked with {len(vector)} dimensions, it holds vectors of {width}."
@@ -267,17 +267,17 @@ class TwoStageStore:
             raise ConfigurationError(msg)
 
 
-def check_sizes(k: int, fetch_k: int | None) -> int:
-    """Return how many rows to choose `k` from.
+def check_sizes(k: int, fetch_k: int | None) -> tuple[int, int]:
+    """Return how many rows to return, and how many to choose them from.
 
     Raises:
         ConfigurationError: They are no positive integers, or `fetch_k` is less than `k`.
     """
-    check_positive("k", k)
+    k = check_positive("k", k)
     if fetch_k is None:
-        return max(k, FETCH_K)
-    check_positive("fetch_k", fetch_k)
+        return k, max(k, FETCH_K)
+    fetch_k = check_positive("fetch_k", fetch_k)
     if fetch_k < k:
         msg = f"fetch_k={fetch_k} is less than k={k}: the shortlist must hold all that is returned."
         raise ConfigurationError(msg)
-    return fetch_k
+    return k, fetch_k

@@ -7,13 +7,14 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
+import numpy as np
 from langchain_core.embeddings import Embeddings
 from langchain_core.load.serializable import Serializable
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, SkipValidation
 from typing_extensions import Self, Unpack
 
 from f2llm_core import DEFAULT_MODEL, F2LLM
-from f2llm_core.inputs import OnTruncate, check_text, check_texts
+from f2llm_core.inputs import OnTruncate, check_text, iterate_texts
 from f2llm_core.options import (
     DEFAULT_CACHE_MAX_BYTES,
     DEFAULT_MAX_RETRIES,
@@ -91,10 +92,15 @@ class F2LLMEmbeddings(HidesSecrets, Serializable, Embeddings):
             for secret in ("token", "api_key"):  # no traceback's variables shall show them
                 if isinstance(options.get(secret), str):
                     options[secret] = SecretStr(options[secret])
+            for name, value in options.items():
+                if isinstance(value, np.number):
+                    options[name] = value.item()
             super().__init__(**options)
             config = self.encoder.config  # not in a validator, so that errors arrive as they are
-            # As resolved: where this is unpickled, the environment may name another server.
-            self.__dict__.update({name: config[name] for name in ("backend", "base_url")})
+            # As resolved: where this is unpickled, the environment may name another server, and a
+            # relative path another folder.
+            resolved = ("model", "backend", "cache", "base_url")
+            self.__dict__.update({name: config[name] for name in resolved})
 
     @classmethod
     def from_encoder(cls, encoder: F2LLM) -> Self:
@@ -105,7 +111,8 @@ class F2LLMEmbeddings(HidesSecrets, Serializable, Embeddings):
     @cached_property
     def encoder(self) -> F2LLM:
         """The core encoder behind this object; its `dimensions` are never None."""
-        return F2LLM(**self.model_dump(warnings=False), token=self.token, api_key=self.api_key)
+        options = self.model_dump(include=set(F2LLMEmbeddings.model_fields), warnings=False)
+        return F2LLM(**options, token=self.token, api_key=self.api_key)
 
     @property
     def model_name(self) -> str:
@@ -124,7 +131,7 @@ class F2LLMEmbeddings(HidesSecrets, Serializable, Embeddings):
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Embed passages for an index; errors as in `F2LLM.encode_document`."""
-        return list(self.encoder.encode_document(check_texts(texts)).tolist())
+        return list(self.encoder.encode_document(iterate_texts(texts)).tolist())
 
     def embed_query(self, text: str, **options: Unpack[_QueryOptions]) -> list[float]:
         """Embed a search query, if need be with other options for this one call."""
@@ -132,7 +139,7 @@ class F2LLMEmbeddings(HidesSecrets, Serializable, Embeddings):
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
         """Like `embed_documents`, without blocking the event loop."""
-        return await to_lists(await self.encoder.aencode_document(check_texts(texts)))
+        return await to_lists(await self.encoder.aencode_document(iterate_texts(texts)))
 
     async def aembed_query(self, text: str, **options: Unpack[_QueryOptions]) -> list[float]:
         """Like `embed_query`, without blocking the event loop."""

@@ -12,6 +12,7 @@ from langchain_core.callbacks import (
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import run_in_executor
+from pydantic import ConfigDict, SkipValidation
 
 from f2llm_core.stores.filters import parse
 from f2llm_core.stores.guarding import check
@@ -46,10 +47,13 @@ class MatryoshkaRetriever(BaseRetriever):
         StoreError: The collection cannot be reached, or lacks full vectors.
     """
 
+    # A misspelt filter would be none.
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
     store: TwoStageStore
     embeddings: F2LLMEmbeddings
-    k: int = 4
-    fetch_k: int | None = None
+    k: SkipValidation[int] = 4
+    fetch_k: SkipValidation[int | None] = None
     filter: dict[str, Any] | None = None
 
     if not TYPE_CHECKING:  # type checkers derive a better signature from the fields

@@ -75,7 +75,7 @@ def embed_dataset(
     import ray
 
     check_choice("vector_dtype", vector_dtype, get_args(VectorDType))
-    check_positive("batch_size", batch_size)
+    batch_size = check_positive("batch_size", batch_size)
     encoder = encoder_of(model)
     pool = Pool.fit(encoder, workers, cpus_per_worker, gpus_per_worker)
     folder = VectorFolder(Path(output).absolute(), pool.fingerprint(), vector_dtype)
@@ -135,7 +135,7 @@ def index_dataset(
     """
     begin = time.monotonic()
     require_ray()
-    check_positive("batch_size", batch_size)
+    batch_size = check_positive("batch_size", batch_size)
     encoder = encoder_of(model)
     pool = Pool.fit(encoder, workers, cpus_per_worker, gpus_per_worker)
     pool.fingerprint()  # so that what is wrong with the model is said here

@@ -53,7 +53,7 @@ class Pool:
         import ray
 
         if workers is not None:
-            check_positive("workers", workers)
+            workers = check_positive("workers", workers)
         _check_share("cpus_per_worker", cpus, least=0.01)
         _check_share("gpus_per_worker", gpus, least=0)
         if gpus > 1 and gpus != int(gpus):

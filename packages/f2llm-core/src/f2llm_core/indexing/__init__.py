@@ -74,7 +74,7 @@ def index(
             here. This and all others say what is stored by then.
         ConfigurationError: An option with a wrong value.
     """
-    check_positive("batch_size", batch_size)
+    batch_size = check_positive("batch_size", batch_size)
     check_choice("on_error", on_error, get_args(OnError))
     check_choice("remove_missing", remove_missing, (*get_args(RemoveMissing), None))
     stream, opened = placed(documents), open_store(store)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 from inspect import signature
@@ -12,7 +13,7 @@ from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding, mean
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr
 
 from f2llm_core import DEFAULT_MODEL, F2LLM, ConfigurationError
-from f2llm_core.inputs import OnTruncate, check_text, check_texts
+from f2llm_core.inputs import OnTruncate, check_text, check_texts, iterate_texts
 from f2llm_core.options import DEFAULT_CACHE_MAX_BYTES, BackendName, DTypeName
 from f2llm_core.options import DEFAULT_MAX_RETRIES as RETRIES
 from f2llm_core.options import DEFAULT_TIMEOUT as TIMEOUT
@@ -24,6 +25,8 @@ _WORDS = {"instruction": "query_instruction", "document_instruction": "text_inst
 #: The core's options by name, in LlamaIndex's words.
 _OPTIONS = {o: _WORDS.get(o, o) for o in signature(F2LLM).parameters} | {"model": "model_name"}
 _NO_CACHE = "embeddings_cache gives queries the vectors of equal documents; use cache=True."
+
+_NO_MODEL = "{}: the weights stay those of the encoder. Make another F2LLMEmbedding."
 
 
 class F2LLMEmbedding(HidesSecrets, BaseEmbedding):
@@ -72,6 +75,7 @@ class F2LLMEmbedding(HidesSecrets, BaseEmbedding):
 
         def __init__(self, model_name: Any = ..., **options: Any) -> None:  # noqa: ANN401
             model = options.pop("model", DEFAULT_MODEL) if model_name is ... else model_name
+            options.pop("class_name", None)  # LlamaIndex writes it beside the fields
             given = {core: options.pop(ours) for core, ours in _OPTIONS.items() if ours in options}
             secrets = {k: hide(given.pop(k)) for k in ("token", "api_key") if k in given}
             given |= secrets  # no traceback's variables shall show them
@@ -87,13 +91,21 @@ class F2LLMEmbedding(HidesSecrets, BaseEmbedding):
 
     @classmethod
     def from_encoder(cls, encoder: F2LLM, **options: Any) -> F2LLMEmbedding:  # noqa: ANN401
-        """Wrap a core encoder, sharing its weights; `options` are any but those of loading."""
+        """Wrap a core encoder, sharing its weights; `options` are any but those of loading.
+
+        Raises:
+            ConfigurationError: An option of loading, or one with a wrong value.
+        """
+        if given := options.keys() & {"model", "model_name"}:
+            raise ConfigurationError(_NO_MODEL.format(given.pop()))
         return cls(**(options | {"model_name": encoder}))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the configuration only: no weights, which are loaded again, and no token."""
         sizes = {"embed_batch_size": self.embed_batch_size, "num_workers": self.num_workers}
-        return partial(type(self).from_encoder, self._encoder, **sizes), ()
+        of_subclass = type(self).model_fields.keys() - F2LLMEmbedding.model_fields.keys()
+        own = {name: getattr(self, name) for name in of_subclass}
+        return partial(type(self).from_encoder, self._encoder, **sizes, **own), ()
 
     @classmethod
     def class_name(cls) -> str:
@@ -117,10 +129,10 @@ class F2LLMEmbedding(HidesSecrets, BaseEmbedding):
         return list((await self._encoder.aencode_document(check_text(text))).tolist())
 
     def _get_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        return list(self._encoder.encode_document(check_texts(texts)).tolist())
+        return list(self._encoder.encode_document(iterate_texts(texts)).tolist())
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        return await to_lists(await self._encoder.aencode_document(check_texts(texts)))
+        return await to_lists(await self._encoder.aencode_document(iterate_texts(texts)))
 
     def get_text_embedding_batch(self, texts: list[str], *args: Any, **kw: Any) -> list[Embedding]:  # noqa: ANN401
         """Embed texts in windows of `embed_batch_size`; all are checked before the first."""
@@ -128,7 +140,8 @@ class F2LLMEmbedding(HidesSecrets, BaseEmbedding):
 
     async def aget_text_embedding_batch(self, texts: list[str], *args: Any, **kw: Any) -> list[Any]:  # noqa: ANN401
         """Like `get_text_embedding_batch`, without blocking the event loop."""
-        return await super().aget_text_embedding_batch(check_texts(texts), *args, **kw)
+        checked = await asyncio.to_thread(check_texts, texts)
+        return await super().aget_text_embedding_batch(checked, *args, **kw)
 
     def get_agg_embedding_from_queries(
         self, queries: list[str], agg_fn: Callable[..., Embedding] | None = None
@@ -147,14 +160,14 @@ class F2LLMEmbedding(HidesSecrets, BaseEmbedding):
         return self._as(type(self), **(update or {}))
 
     def _as(self, kind: type[F2LLMEmbedding], **options: Any) -> F2LLMEmbedding:  # noqa: ANN401
-        own = {n: getattr(self, n) for n in BaseEmbedding.model_fields if n != "model_name"}
+        own = {n: getattr(self, n) for n in kind.model_fields if n not in _OPTIONS.values()}
         return kind.from_encoder(self._encoder, **(own | options))
 
 
 class _Queries(F2LLMEmbedding):
     # Queries as texts, for which alone LlamaIndex has batches with their events and rate limit.
     def _get_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        return list(self._encoder.encode_query(check_texts(texts)).tolist())
+        return list(self._encoder.encode_query(iterate_texts(texts)).tolist())
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        return await to_lists(await self._encoder.aencode_query(check_texts(texts)))
+        return await to_lists(await self._encoder.aencode_query(iterate_texts(texts)))

@@ -117,15 +117,15 @@ class MatryoshkaRetriever(BaseRetriever):
         return sibling
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        vector = query_bundle.embedding or self._embed_model.get_agg_embedding_from_queries(
-            query_bundle.embedding_strs
-        )
+        vector = query_bundle.embedding
+        if vector is None:
+            vector = self._embed_model.get_agg_embedding_from_queries(_asked(query_bundle))
         return self._find(vector)
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        vector = query_bundle.embedding or await self._embed_model.aget_agg_embedding_from_queries(
-            query_bundle.embedding_strs
-        )
+        vector = query_bundle.embedding
+        if vector is None:
+            vector = await self._embed_model.aget_agg_embedding_from_queries(_asked(query_bundle))
         return await asyncio.to_thread(self._find, vector)
 
     def _find(self, vector: Embedding) -> list[NodeWithScore]:
@@ -134,14 +134,23 @@ class MatryoshkaRetriever(BaseRetriever):
         return [NodeWithScore(node=_node(row), score=row.score) for row in found]
 
 
+def _asked(query_bundle: QueryBundle) -> list[str]:
+    return query_bundle.embedding_strs or [query_bundle.query_str]  # it leaves out an empty one
+
+
 def _where(filters: MetadataFilters | MetadataFilter | None) -> dict[str, Any] | None:
     """Return filters as the core takes them."""
-    if filters is None or filters == MetadataFilters(filters=[]):
+    if filters is None:
         return None
     where: dict[str, Any]
     if isinstance(filters, MetadataFilters):
         condition = filters.condition or FilterCondition.AND
-        where = {f"${condition.value}": [_where(one) for one in filters.filters]}
+        parts = [_where(one) for one in filters.filters]
+        if condition is FilterCondition.AND:  # which one without conditions does not narrow
+            parts = [part for part in parts if part is not None]
+            if not parts:
+                return None
+        where = {f"${condition.value}": parts}
     else:
         operator = _OPERATORS.get(filters.operator, f"${filters.operator.value}")
         where = {filters.key: {operator: filters.value}}
