@@ -51,12 +51,14 @@ class Server:
     Attributes:
         script: Answers `POST /v1/embeddings`: yields bytes to send, seconds to wait, or how to end.
         models: What `GET /v1/models` lists; None for a server without that path.
+        list_status: What it answers then.
         requests: All requests so far.
         most_at_once: Of requests for embeddings.
     """
 
     script: Script
     models: list[str] | None = None
+    list_status: int = 200
     url: str = ""
     requests: list[Request] = field(default_factory=list)
     most_at_once: int = 0
@@ -78,7 +80,8 @@ class Server:
             self.requests.append(request)
         if method == "GET":
             listed = {"data": [{"id": name} for name in self.models or []]}
-            yield from reply(listed) if self.models is not None else reply({}, 404)
+            status = 404 if self.models is None else self.list_status
+            yield from reply(listed if status == 200 else {}, status)
             return
         with self._lock:
             self._at_once += 1

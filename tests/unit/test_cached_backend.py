@@ -30,6 +30,7 @@ from f2llm_core.backends.base import Pending
 from f2llm_core.backends.cached import CachedBackend
 from f2llm_core.cache import FILE_NAME, EmbeddingCache
 from f2llm_core.info import describe
+from faults.faulty_server import answer, running
 from langchain_f2llm import F2LLMEmbeddings
 from llama_index.embeddings.f2llm import F2LLMEmbedding
 from support import copy_model
@@ -363,6 +364,16 @@ def test_a_closed_model_says_so_even_of_rows_it_has(make):
     model.close()
     with pytest.raises(ClosedError):
         model.encode_document("a")
+
+
+@pytest.mark.enable_socket
+def test_a_closed_model_on_a_server_says_so_too(make):
+    with running(answer) as server:
+        model = make(base_url=server.url, dtype="auto")
+        model.encode_document("a")
+        model.close()
+        with pytest.raises(ClosedError, match="cache"):
+            model.encode_document("a")
 
 
 def test_describe_looks_through_the_cache(make, encoder):

@@ -51,6 +51,33 @@ def test_version_and_help_name_every_command():
         assert "..." not in command.get_short_help_str(), "too long for the list of commands"
 
 
+def test_an_output_that_cannot_hold_a_character_ends_nothing(checkpoint):
+    """As where it goes to a file on Windows."""
+    code = "import sys; sys.stdout.reconfigure(encoding='cp437'); " + entry_point()
+    for arguments in (["eval", "--help"], ["doctor", str(checkpoint)]):
+        command = [sys.executable, "-c", code, *arguments]
+        done = subprocess.run(command, capture_output=True, timeout=60)
+        assert done.returncode == 0, done
+    assert b"\\u2713" in done.stdout
+
+
+def test_streams_may_be_closed(demo_model, tmp_path):
+    docs = tmp_path / "docs.jsonl"
+    docs.write_text('{"text": "a telescope"}\n', encoding="utf-8")
+    at = ["--chroma", str(tmp_path / "db"), "--collection", "papers"]
+    closed = "sys.stdin = sys.stderr = None; "
+    code = entry_point().replace("import sys; ", f"import sys; {closed}")
+    index = [sys.executable, "-c", code, "index", demo_model, docs, *at]
+    done = subprocess.run(list(map(str, index)), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done
+    assert "1 added" in done.stdout
+    code = code.replace(closed, "sys.stdin = None; ")
+    search = [sys.executable, "-c", code, "search", demo_model, *at]
+    done = subprocess.run(list(map(str, search)), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "Give a QUERY" in done.stderr
+
+
 def test_help_imports_nothing_heavy():
     code = entry_point().replace("main()", "main(['--help'], standalone_mode=False)")
     code += "; assert not {'torch', 'numpy', 'tokenizers', 'huggingface_hub'} & set(sys.modules)"

@@ -70,6 +70,18 @@ def test_without_a_language_model_the_nearest_sentence_is_quoted(ask):
     assert "no language model was asked" in result.stderr
 
 
+def test_passages_of_white_space_are_no_answer(demo_model, tmp_path):
+    file = tmp_path / "blank.jsonl"
+    file.write_text('{"text": "  \\n "}\n{"text": "\u3000"}\n', encoding="utf-8")
+    at = ["--chroma", tmp_path / "db", "--collection", "blanks"]
+    for command in (["index", demo_model, file], ["ask", demo_model, QUESTION]):
+        result = CliRunner().invoke(main, [str(word) for word in (*command, *at)])
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "Error: Chroma collection 'blanks' holds no texts to answer from.\n",
+    )
+
+
 def test_json_says_which_passages_were_cited(ask):
     found = json.loads(ask("--json", "-k", 2).stdout)
     assert found["question"] == QUESTION

@@ -40,6 +40,7 @@ from f2llm_core.models import MODELS
 from faults.faulty_server import answer, items, reply, running, serving, vector_of
 from langchain_f2llm import F2LLMEmbeddings
 from llama_index.embeddings.f2llm import F2LLMEmbedding
+from support import edit_json
 
 pytestmark = pytest.mark.enable_socket
 
@@ -405,6 +406,21 @@ class TestName:
                 F2LLM(model, base_url=server.url).encode_query("a")
             assert not server.posts
 
+    def test_a_list_that_fails_is_asked_for_again(self, checkpoint):
+        def script(request):
+            known = json.loads(request.body)["model"] == f"{checkpoint.name}-q8"
+            return answer(request) if known else reply({"error": "no such model"}, 404)
+
+        with running(script, models=[f"{checkpoint.name}-q8"]) as server:
+            server.list_status = 500
+            remote = F2LLM(checkpoint, base_url=server.url)
+            with pytest.raises(EndpointRefusedError, match="404"):
+                remote.encode_query("a")
+            server.list_status = 200
+            assert remote.encode_query("a").shape == (64,)
+            assert remote.encode_query("b").shape == (64,)
+        assert [r.method for r in server.requests] == ["GET", "POST", "GET", "POST", "POST"]
+
     def test_that_is_given_is_believed_and_nothing_asked(self, checkpoint, echo):
         F2LLM(checkpoint, base_url=echo.url, server_model="prod").encode_query("a")
         assert [request.method for request in echo.requests] == ["POST"]
@@ -467,6 +483,31 @@ class TestWithoutFiles:
         other = F2LLM("someone/their-model", base_url=echo.url)
         with pytest.raises(FingerprintError, match="pass the commit as `revision`"):
             _ = other.fingerprint
+
+    def test_rows_that_were_not_counted_are_not_used_once_texts_are(
+        self, checkpoint, no_files, echo, tmp_path
+    ):
+        commit, texts = "1" * 40, ["long " * 8200, "short"]
+        options = {"revision": commit, "base_url": echo.url, "cache": tmp_path / "cache"}
+        for _ in range(2):
+            with pytest.warns(ContractWarning, match="not known without its files"):
+                uncut = F2LLM("someone/their-model", **options).encode_document(texts)
+        # They are kept as long as nobody can count.
+        assert [post.texts for post in echo.posts if "short" in post.texts] == [texts]
+        snapshot = no_files / "models--someone--their-model" / "snapshots" / commit
+        snapshot.mkdir(parents=True)
+        for path in checkpoint.glob("*.json"):
+            (snapshot / path.name).write_bytes(path.read_bytes())
+        edit_json(snapshot / "config.json", max_position_embeddings=8192)  # what it was taken for
+        for _ in range(2):
+            remote = F2LLM("someone/their-model", **options)
+            with pytest.warns(TruncationWarning, match="1 text was longer"):
+                cut = remote.encode_document(texts)
+        assert len(echo.posts[-1].texts[0]) < len(texts[0])
+        assert not np.array_equal(cut[0], uncut[0])
+        assert np.array_equal(cut[1], uncut[1])
+        strict = remote.with_options(on_truncate="error")
+        assert strict.encode_document("short").shape == (64,)
 
     def test_the_small_files_are_enough(self, checkpoint, no_files, echo, encoder):
         commit = "1" * 40

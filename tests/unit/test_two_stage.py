@@ -258,6 +258,17 @@ class TestWithAModel:
         assert anew.width == 64
         assert len(anew._full.read([e.id for e in store.entries()])) == 1
 
+    def test_nor_does_it_grow_when_a_collection_is_made_anew_by_the_same_model(
+        self, encoder: F2LLM, tmp_path: Path
+    ):
+        every = []
+        for night in range(3):
+            anew = TwoStageStore(MemoryStore(), tmp_path / "papers.full", dimensions=8)
+            index(anew, encoder, [(f"{night} {id_}", text) for id_, text in TEXTS])
+            every += [entry.id for entry in anew.entries()]
+        assert len(set(every)) == 3 * len(TEXTS)
+        assert set(anew._full.read(every)) == set(every[-len(TEXTS) :])
+
     def test_the_same_model_under_another_name_keeps_the_whole_vectors(
         self, store: TwoStageStore, encoder: F2LLM
     ):

@@ -558,6 +558,32 @@ class TestEnd:
         table.worker.resume()
         assert firsts(job) == [1]
 
+    def test_every_pause_counts(self, table):
+        assert firsts(table.submit(0)) == [0]
+        table.worker.pause()
+        table.worker.pause()
+        table.worker.resume()
+        job = table.submit(1)
+        time.sleep(0.05)
+        assert not job.future.done()
+        table.worker.resume()
+        assert firsts(job) == [1]
+
+    def test_a_pause_while_company_is_waited_for_is_one(self, table):
+        assert firsts(table.submit(0)) == [0]
+        wait_until(lambda: not table.worker._computing)
+        table.batches.clear()
+        table.worker._company = 2, time.monotonic() + HANG
+        alone = table.submit(1)
+        time.sleep(0.05)
+        table.worker.pause()
+        table.submit(2)  # the company has come
+        time.sleep(0.05)
+        assert not table.batches
+        assert not table.worker._computing
+        table.worker.resume()
+        assert firsts(alone) == [1]
+
     def test_a_pause_comes_between_the_batches_of_a_long_job(self, table):
         table.batch_tokens = 10
         table.hold()
@@ -609,6 +635,51 @@ class TestFork:
             os._exit(0 if table.done == [-1] else 3)
         ending.join(HANG)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert firsts(table.submit(1)) == [1]
+
+    def test_models_made_while_a_fork_waits_do_not_compute_either(self, table):
+        table.hold()
+        made = []
+
+        def make_another() -> None:
+            wait_until(lambda: table.worker._paused)
+            made.append(Table())
+            made[0].hold()
+            table.go(100)
+            wait_until(lambda: made[0].worker._paused)
+            made[0].go(100)
+
+        making = threading.Thread(target=make_another)
+        making.start()
+        child = os.fork()
+        if not child:
+            os._exit(0 if made and not made[0].worker._running else 3)
+        making.join(HANG)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        for one in (table, made[0]):
+            assert firsts(one.submit(1)) == [1]
+            assert not one.worker._paused
+
+    def test_threads_that_fork_at_once_both_wait(self, table):
+        table.hold()
+        children: list[int] = []
+
+        def fork() -> None:
+            child = os.fork()
+            if not child:
+                os._exit(0 if table.done[:1] == [-1] and not table.worker._running else 3)
+            children.append(child)
+
+        threads = [threading.Thread(target=fork) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: table.worker._paused == 2)
+        table.go(100)
+        for thread in threads:
+            thread.join(HANG)
+        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        assert codes == [0, 0]
+        assert table.worker._paused == 0
         assert firsts(table.submit(1)) == [1]
 
     def test_a_lock_held_by_another_thread_does_not_stop_the_child(self, table):

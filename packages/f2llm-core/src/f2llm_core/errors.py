@@ -87,6 +87,14 @@ class NonFiniteError(F2LLMError):
 class ClosedError(F2LLMError):
     """The model was closed, by `close`, a `with` block or the end of the interpreter."""
 
+    @classmethod
+    def of_all(cls, *, shared: str) -> ClosedError:
+        """Make one that says what other encoders shared with the model."""
+        return cls(
+            f"This model was closed, and with it every encoder that shares its {shared}. "
+            "Make a new one: F2LLM(**model.config)."
+        )
+
 
 class EndpointError(F2LLMError):
     """A server that embeds for us failed; the message names it and never holds the key.

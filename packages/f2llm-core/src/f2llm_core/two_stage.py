@@ -147,7 +147,9 @@ class TwoStageStore:
         What the file holds of another stamp is kept as long as the collection has rows: they are
         given another name for the same model then, as `guard(…, adopt=True)` does.
         """
-        if self._full.read_stamp() not in (None, dict(stamp)) and self._cut.count() == 0:
+        kept = self._full.read_stamp()
+        same = kept == dict(stamp) and self._cut.read_stamp() is not None
+        if kept is not None and not same and self._cut.count() == 0:
             self._full.clear()  # of a collection that is no more
         self._full.write_stamp(stamp)
         narrow = {"dimensions": self.dimensions, _FULL: stamp["dimensions"]}

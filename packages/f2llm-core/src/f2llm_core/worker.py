@@ -57,7 +57,7 @@ class Worker:
 
     def _reset(self) -> None:
         self._changed = threading.Condition()
-        self._paused = self._computing = False
+        self._paused, self._computing = 0, False
         self._short: deque[Job] = deque()
         self._long: deque[Job] = deque()
         self._last: deque[Job] | None = None  # the lane served last
@@ -81,7 +81,7 @@ class Worker:
     def check_open(self) -> None:
         """Raise `ClosedError` after `close`."""
         if self._closed:
-            raise _closed()
+            raise ClosedError.of_all(shared="weights")
 
     def close(self, *, wait: bool = True) -> None:
         """End the jobs that wait with a `ClosedError`, and the thread after its batch.
@@ -95,7 +95,7 @@ class Worker:
             waiting = self._clear()
             self._changed.notify_all()
         for job in waiting:
-            job.fail(_closed())
+            job.fail(ClosedError.of_all(shared="weights"))
         if wait and thread not in {None, threading.current_thread()}:
             thread.join()
 
@@ -106,16 +106,16 @@ class Worker:
         locks, for some time after `join` has returned; a child born then spins for ever.
         """
         with self._changed:
-            self._paused = True
+            self._paused += 1
             # A callback on the worker's own thread may fork, too, as may what torch imports.
             here = self._thread is threading.current_thread() or imports_torch()
             while self._computing and not here:
                 self._changed.wait()
 
     def resume(self) -> None:
-        """Go on after `pause`."""
+        """Go on after `pause`, once for each."""
         with self._changed:
-            self._paused = False
+            self._paused -= 1
             self._changed.notify_all()
 
     def abandon(self) -> None:
@@ -155,18 +155,22 @@ class Worker:
     def _wait(self) -> bool:
         """Wait for jobs; False tells the thread to end."""
         with self._changed:
-            while not self._closed and (self._paused or not (self._short or self._long)):
-                if not self._changed.wait(None if self._rested else REST):
-                    self._rest()
-            many, until = self._company
-            while not (self._long or self._paused or self._closed) and len(self._short) < many:
-                if not self._changed.wait(until - time.monotonic()):
-                    break
-            if self._closed:
-                self._thread = None
-                return False
-            self._computing = True
-            return True
+            while not self._closed:
+                if self._paused or not (self._short or self._long):
+                    if not self._changed.wait(None if self._rested else REST):
+                        self._rest()
+                elif not self._company_may_come():
+                    self._computing = True
+                    return True
+            self._thread = None
+            return False
+
+    def _company_may_come(self) -> bool:
+        """Wait for the next who may share a batch; False if there is nobody to wait for."""
+        many, until = self._company
+        if self._long or len(self._short) >= many:
+            return False
+        return self._changed.wait(until - time.monotonic())
 
     def _rest(self) -> None:
         """Have memory given back; a method, so that no frame that waits keeps the runner alive."""
@@ -209,7 +213,7 @@ class Worker:
                 lane.extend(unfinished)
                 return
         for job in unfinished:
-            job.fail(_closed())
+            job.fail(ClosedError.of_all(shared="weights"))
 
     def _next_lane(self, budget: int) -> tuple[deque[Job], int]:
         """Return the lane whose turn it is, and what its batch may hold."""
@@ -246,13 +250,6 @@ def _compute(runner: Runner, batch: Batch) -> None:
             job.end()
 
 
-def _closed() -> ClosedError:
-    return ClosedError(
-        "This model was closed, and with it every encoder that shares its weights. "
-        "Make a new one: F2LLM(**model.config)."
-    )
-
-
 _WORKERS: weakref.WeakValueDictionary[int, Worker] = weakref.WeakValueDictionary()
 
 
@@ -260,17 +257,24 @@ def _all() -> list[Worker]:
     return [worker for ref in _WORKERS.valuerefs() if (worker := ref()) is not None]
 
 
+_forking = threading.local()  # the workers that a thread has paused
+
+
 def _before_fork() -> None:
-    for worker in _all():
-        worker.pause()
+    _forking.paused = []
+    while new := [worker for worker in _all() if worker not in _forking.paused]:
+        for worker in new:  # others may be made while these end their batches
+            worker.pause()
+        _forking.paused += new
 
 
 def _after_fork_here() -> None:
-    for worker in _all():
-        worker.resume()
+    while _forking.paused:
+        _forking.paused.pop().resume()
 
 
 def _after_fork_there() -> None:
+    _forking.paused = []
     for worker in _all():
         worker.abandon()
 

@@ -15,7 +15,7 @@ from f2llm_core.cache import EmbeddingCache, Row
 from f2llm_core.cache_file import SCHEMA
 from f2llm_core.engine.contents import file_versions
 from f2llm_core.engine.hub import ModelSource
-from f2llm_core.errors import CacheWarning, F2LLMError, warn
+from f2llm_core.errors import CacheWarning, ClosedError, F2LLMError, ModelNotFoundError, warn
 from f2llm_core.fingerprint import ModelIdentity
 from f2llm_core.instructions import Prompts
 from f2llm_core.matryoshka import Vectors
@@ -44,6 +44,7 @@ class CachedBackend:
         self._files = file_versions(inner.source)
         self._known: ModelIdentity | None = None
         self._usable = True
+        self._closed = False
 
     @property
     def source(self) -> ModelSource:
@@ -83,6 +84,8 @@ class CachedBackend:
         self, prompts: Sequence[str], *, prefix: str, max_length: int, observer: Observer
     ) -> Pending:
         """Look prompts up, and have the others embedded; see `Backend.submit`."""
+        if self._closed:
+            raise ClosedError.of_all(shared="cache")
         identity = self._identity()
         if identity is None:
             return self.inner.submit(
@@ -90,6 +93,8 @@ class CachedBackend:
             )
         keys = list(_keys(identity, prompts, prefix, max_length))
         found = self._cache.get(keys, self.width)
+        if not all(row.length for row in found.values()) and self._counts():
+            found = {key: row for key, row in found.items() if row.length}
         rows = np.empty((len(prompts), self.width), dtype=np.float32)
         for row, key in zip(rows, keys, strict=True):
             if key in found:
@@ -124,8 +129,17 @@ class CachedBackend:
 
     def close(self) -> None:
         """Free the model and close the cache; see `Backend.close`."""
+        self._closed = True
         self.inner.close()
         self._cache.close()
+
+    def _counts(self) -> bool:
+        """Tell whether texts are counted, and cut; before a tokenizer was here, they were not."""
+        try:
+            self.inner.count_tokens([""])
+        except ModelNotFoundError:
+            return False
+        return True
 
     def _identity(self) -> ModelIdentity | None:
         """Return what rows depend on, or None once it is not certain whose rows they are.

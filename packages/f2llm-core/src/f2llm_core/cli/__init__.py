@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 import warnings
 from typing import Any, TextIO
 
@@ -23,6 +25,12 @@ from f2llm_core.errors import F2LLMError, F2LLMWarning
 
 class _Group(click.Group):
     """Gives the errors and warnings of this library in one line each, on standard error."""
+
+    def main(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401  (as in click)
+        # Texts may be in any script, and Windows' code pages are not: a mark is better than an end.
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")
+        return super().main(*args, **options)
 
     def invoke(self, context: click.Context) -> Any:  # noqa: ANN401  (as in click)
         with warnings.catch_warnings():

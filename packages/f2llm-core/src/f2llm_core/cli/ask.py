@@ -98,7 +98,7 @@ def ask(
     store = open_existing(chroma, collection)
     encoder = F2LLM(model, dimensions=store.width, **load)
     [rows] = find(store, encoder, [question], count)
-    passages = [row for row in rows if row.text]
+    passages = [row for row in rows if row.text and not row.text.isspace()]
     if not passages:
         msg = f"{store.name} holds no texts to answer from."
         raise click.ClickException(msg)

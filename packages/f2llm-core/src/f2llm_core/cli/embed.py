@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from f2llm_core.cli.output import print_failures, print_json
-from f2llm_core.cli.shared import debug_option, examples, json_option, load_options
+from f2llm_core.cli.shared import (
+    debug_option,
+    examples,
+    is_terminal,
+    json_option,
+    load_options,
+)
 
 if TYPE_CHECKING:  # numpy comes with it, and --help must not wait for it
     from f2llm_core import F2LLM
@@ -100,7 +106,10 @@ def embed(
         raise click.UsageError(msg)
     encoder = F2LLM(model, dimensions=dimensions, **load)
     columns: dict[str, Any] = {"id_column": id_field, "text_column": text_field}
-    writing: dict[str, Any] = {"vector_dtype": vector_dtype, "show_progress": sys.stderr.isatty()}
+    writing: dict[str, Any] = {
+        "vector_dtype": vector_dtype,
+        "show_progress": is_terminal(sys.stderr),
+    }
     if engine == "local":
         report = _embed_here(encoder, inputs, output, columns, writing, batch_size)
     else:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from f2llm_core.cli.shared import is_terminal
+
 if TYPE_CHECKING:  # torch comes with these, and --help must not wait for it
     from f2llm_core import F2LLM
     from f2llm_core.evaluation.systems import System
@@ -47,7 +49,7 @@ def choose_systems(options: dict[str, Any]) -> Iterator[System]:
     for spec in specs:
         find_class(spec)
     if options["stock"]:
-        if not sys.stderr.isatty():  # read when huggingface_hub is imported
+        if not is_terminal(sys.stderr):  # read when huggingface_hub is imported
             os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
         installed_stock()
         if models[0].encoder.config["backend"] != "local":
@@ -107,7 +109,7 @@ def _one_by_one(
     first: tuple[Path, str] | None = None
     for name, encoder in models:
         with encoder:
-            yield f2llm_system(encoder, name, show_progress=sys.stderr.isatty())
+            yield f2llm_system(encoder, name, show_progress=is_terminal(sys.stderr))
             if stock and first is None:
                 info = describe(encoder)
                 first = Path(info.folder), info.dtype

@@ -14,6 +14,7 @@ from f2llm_core.cli.shared import (
     chroma_options,
     debug_option,
     examples,
+    is_terminal,
     json_option,
     load_options,
     open_collection,
@@ -99,7 +100,7 @@ def index(
         remove_missing="collection" if remove_missing else "source",
         on_error="collect" if keep_going else "raise",
         batch_size=batch_size,
-        show_progress=sys.stderr.isatty(),
+        show_progress=is_terminal(sys.stderr),
     )
     print_json(asdict(report)) if as_json else click.echo(_said(report))
     if report.failed:

@@ -135,7 +135,8 @@ def read_lines() -> list[str]:
         UsageError: Nobody pipes anything in, or nothing.
     """
     queries = []
-    for number, raw in enumerate([] if sys.stdin.isatty() else sys.stdin.buffer, 1):
+    piped = sys.stdin is not None and not sys.stdin.isatty()
+    for number, raw in enumerate(sys.stdin.buffer if piped else [], 1):
         try:
             line = raw.removeprefix(codecs.BOM_UTF8).decode().strip()
         except UnicodeDecodeError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
@@ -41,6 +41,11 @@ debug_option = click.option(
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Write JSON to standard output, the rest to stderr."
 )
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Tell whether somebody watches a standard stream; a closed one is None."""
+    return stream is not None and stream.isatty()
 
 
 def examples(*lines: str) -> str:

@@ -57,7 +57,7 @@ class LoopThread(Generic[S]):
         """
         with self._changing:
             if self._closed:
-                raise _closed()
+                raise ClosedError.of_all(shared="connections")
             if self._running is None:
                 self._running = self._start()
             loop, _, session = self._running
@@ -101,7 +101,7 @@ class LoopThread(Generic[S]):
         except asyncio.CancelledError:
             if not self._closed:
                 raise
-        raise _closed()
+        raise ClosedError.of_all(shared="connections")
 
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:
@@ -119,13 +119,6 @@ async def _end(session: Session) -> None:
     if others:
         await asyncio.wait(others, timeout=_GRACE)
     await session.aclose()
-
-
-def _closed() -> ClosedError:
-    return ClosedError(
-        "This model was closed, and with it every encoder that shares its connections. "
-        "Make a new one: F2LLM(**model.config)."
-    )
 
 
 _ALL: weakref.WeakValueDictionary[int, LoopThread[Any]] = weakref.WeakValueDictionary()

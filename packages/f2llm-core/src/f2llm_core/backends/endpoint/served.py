@@ -16,7 +16,8 @@ from f2llm_core.matryoshka import Vectors
 TOO_LARGE = frozenset({413, 422})
 
 # What a server says that has no list of models; only the key's refusal is one.
-_NO_LIST = frozenset({400, 404, 405, 415, 422, 500, 501})
+_FAILED = 500
+_NO_LIST = frozenset({400, 404, 405, 415, 422, _FAILED, 501})
 _LIST_BYTES = 1 << 20
 _NUMBER_BYTES = 64  # of one in JSON, at most, with any white space around it
 _WIDEST = 8192  # columns, where the width is not known yet
@@ -88,17 +89,24 @@ class ServedModel:
 
     async def _find_name(self) -> str:
         async with self._asking:  # callers that come together ask once
-            if self._name is None:
-                self._name = self._choose(await self._listed())
-            return self._name
+            if self._name is not None:
+                return self._name
+            listed, certain = await self._listed()
+            name = self._choose(listed)
+            self._name = name if certain else None
+            return name
 
-    async def _listed(self) -> list[str]:
-        """Return the models that the server says it has; none if it does not say."""
+    async def _listed(self) -> tuple[list[str], bool]:
+        """Return the models that the server says it has, none if it does not say, for certain.
+
+        A server that fails may have no list, or be about to have one.
+        """
         reply = await self.client.ask("GET", "/v1/models", most=_LIST_BYTES, accepted=_NO_LIST)
         document = parse(reply.body)
         data = document.get("data") if isinstance(document, dict) else None
         items = [item for item in data if isinstance(item, dict)] if isinstance(data, list) else []
-        return [item["id"] for item in items if isinstance(item.get("id"), str)]
+        names = [item["id"] for item in items if isinstance(item.get("id"), str)]
+        return names, reply.status != _FAILED
 
     def _choose(self, listed: list[str]) -> str:
         if self._source.name in listed or not listed:
