@@ -257,9 +257,12 @@ def _check_instruction(name: str, value: str | None) -> None:
 def _use_python_numbers(options: object, *names: str) -> None:
     """Replace numpy's numbers in a frozen dataclass by Python's, so that it stays JSON."""
     for name in names:
-        value = getattr(options, name)
-        if isinstance(value, np.number):
-            object.__setattr__(options, name, value.item())
+        object.__setattr__(options, name, python_number(getattr(options, name)))
+
+
+def python_number(value: object) -> object:
+    """Return one of numpy's numbers as Python's, and anything else as it is."""
+    return value.item() if isinstance(value, np.number) else value
 
 
 def _absolute(cache: str | Path) -> str:

@@ -7,7 +7,6 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
-import numpy as np
 from langchain_core.embeddings import Embeddings
 from langchain_core.load.serializable import Serializable
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, SkipValidation
@@ -22,6 +21,7 @@ from f2llm_core.options import (
     BackendName,
     DTypeName,
     EncodeOptions,
+    python_number,
 )
 from f2llm_core.outputs import to_lists
 from f2llm_core.secret import HidesSecrets
@@ -89,18 +89,13 @@ class F2LLMEmbeddings(HidesSecrets, Serializable, Embeddings):
     if not TYPE_CHECKING:  # type checkers derive a better signature from the fields
 
         def __init__(self, **options: object) -> None:
-            for secret in ("token", "api_key"):  # no traceback's variables shall show them
-                if isinstance(options.get(secret), str):
-                    options[secret] = SecretStr(options[secret])
-            for name, value in options.items():
-                if isinstance(value, np.number):
-                    options[name] = value.item()
+            for name, value in options.items():  # no traceback's variables shall show secrets
+                secret = name in {"token", "api_key"} and isinstance(value, str)
+                options[name] = SecretStr(value) if secret else python_number(value)
             super().__init__(**options)
             config = self.encoder.config  # not in a validator, so that errors arrive as they are
-            # As resolved: where this is unpickled, the environment may name another server, and a
-            # relative path another folder.
-            resolved = ("model", "backend", "cache", "base_url")
-            self.__dict__.update({name: config[name] for name in resolved})
+            # As resolved: elsewhere, environment and relative paths mean something else.
+            self.__dict__.update({n: config[n] for n in ("model", "backend", "cache", "base_url")})
 
     @classmethod
     def from_encoder(cls, encoder: F2LLM) -> Self:
@@ -162,5 +157,4 @@ class F2LLMEmbeddings(HidesSecrets, Serializable, Embeddings):
     @property
     def lc_attributes(self) -> dict[str, Any]:
         """As resolved: `"80M"` means other vectors once another revision is pinned."""
-        encoder, cache = self.encoder, self.encoder.config["cache"]
-        return {"model": encoder.model, "revision": encoder.revision, "cache": cache}
+        return {"model": self.encoder.model, "revision": self.encoder.revision}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +19,7 @@ from f2llm_core.options import DEFAULT_TIMEOUT as TIMEOUT
 from f2llm_core.outputs import to_lists
 from f2llm_core.secret import HidesSecrets, hide
 from llama_index.embeddings.f2llm.hashing import Hashed
-
-_WORDS = {"instruction": "query_instruction", "document_instruction": "text_instruction"}
-#: The core's options by name, in LlamaIndex's words.
-_OPTIONS = {o: _WORDS.get(o, o) for o in signature(F2LLM).parameters} | {"model": "model_name"}
-_NO_CACHE = "embeddings_cache gives queries the vectors of equal documents; use cache=True."
-
-_NO_MODEL = "{}: the weights stay those of the encoder. Make another F2LLMEmbedding."
+from llama_index.embeddings.f2llm.words import NO_CACHE, NO_MODEL, NOT_PICKLED, OPTIONS
 
 
 class F2LLMEmbedding(HidesSecrets, BaseEmbedding):
@@ -76,36 +69,30 @@ class F2LLMEmbedding(HidesSecrets, BaseEmbedding):
         def __init__(self, model_name: Any = ..., **options: Any) -> None:  # noqa: ANN401
             model = options.pop("model", DEFAULT_MODEL) if model_name is ... else model_name
             options.pop("class_name", None)  # LlamaIndex writes it beside the fields
-            given = {core: options.pop(ours) for core, ours in _OPTIONS.items() if ours in options}
+            given = {core: options.pop(ours) for core, ours in OPTIONS.items() if ours in options}
             secrets = {k: hide(given.pop(k)) for k in ("token", "api_key") if k in given}
             given |= secrets  # no traceback's variables shall show them
             wraps = isinstance(model, F2LLM)
             encoder = model.with_options(**given) if wraps else F2LLM(model, **given)
             if options.get("embeddings_cache") is not None:
-                raise ConfigurationError(_NO_CACHE)
+                raise ConfigurationError(NO_CACHE)
             # As resolved: "80M" means other vectors once another revision is pinned.
             config = encoder.config | {"model": encoder.model, "revision": encoder.revision}
             config |= {k: SecretStr(s.get_secret_value()) for k, s in secrets.items() if s}
-            super().__init__(**{_OPTIONS[k]: v for k, v in config.items()}, **options)
+            super().__init__(**{OPTIONS[k]: v for k, v in config.items()}, **options)
             self._encoder = encoder
 
     @classmethod
     def from_encoder(cls, encoder: F2LLM, **options: Any) -> F2LLMEmbedding:  # noqa: ANN401
-        """Wrap a core encoder, sharing its weights; `options` are any but those of loading.
-
-        Raises:
-            ConfigurationError: An option of loading, or one with a wrong value.
-        """
+        """Wrap a core encoder, sharing its weights; `options` are any but those of loading."""
         if given := options.keys() & {"model", "model_name"}:
-            raise ConfigurationError(_NO_MODEL.format(given.pop()))
+            raise ConfigurationError(NO_MODEL.format(given.pop()))
         return cls(**(options | {"model_name": encoder}))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the configuration only: no weights, which are loaded again, and no token."""
-        sizes = {"embed_batch_size": self.embed_batch_size, "num_workers": self.num_workers}
-        of_subclass = type(self).model_fields.keys() - F2LLMEmbedding.model_fields.keys()
-        own = {name: getattr(self, name) for name in of_subclass}
-        return partial(type(self).from_encoder, self._encoder, **sizes, **own), ()
+        own = {n: getattr(self, n) for n in type(self).model_fields if n not in NOT_PICKLED}
+        return partial(type(self).from_encoder, self._encoder, **own), ()
 
     @classmethod
     def class_name(cls) -> str:
@@ -160,7 +147,7 @@ class F2LLMEmbedding(HidesSecrets, BaseEmbedding):
         return self._as(type(self), **(update or {}))
 
     def _as(self, kind: type[F2LLMEmbedding], **options: Any) -> F2LLMEmbedding:  # noqa: ANN401
-        own = {n: getattr(self, n) for n in kind.model_fields if n not in _OPTIONS.values()}
+        own = {n: getattr(self, n) for n in kind.model_fields if n not in OPTIONS.values()}
         return kind.from_encoder(self._encoder, **(own | options))
 
 

@@ -119,38 +119,34 @@ class MatryoshkaRetriever(BaseRetriever):
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         vector = query_bundle.embedding
         if vector is None:
-            vector = self._embed_model.get_agg_embedding_from_queries(_asked(query_bundle))
+            asked = query_bundle.embedding_strs or [""]  # it leaves out the empty one
+            vector = self._embed_model.get_agg_embedding_from_queries(asked)
         return self._find(vector)
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         vector = query_bundle.embedding
         if vector is None:
-            vector = await self._embed_model.aget_agg_embedding_from_queries(_asked(query_bundle))
+            asked = query_bundle.embedding_strs or [""]
+            vector = await self._embed_model.aget_agg_embedding_from_queries(asked)
         return await asyncio.to_thread(self._find, vector)
 
     def _find(self, vector: Embedding) -> list[NodeWithScore]:
-        asked = np.asarray(vector, dtype=np.float32)
-        found = self._store.find(asked, self._k, self._fetch_k, where=self._where)
+        whole = np.asarray(vector, dtype=np.float32)
+        found = self._store.find(whole, self._k, self._fetch_k, where=self._where)
         return [NodeWithScore(node=_node(row), score=row.score) for row in found]
-
-
-def _asked(query_bundle: QueryBundle) -> list[str]:
-    return query_bundle.embedding_strs or [query_bundle.query_str]  # it leaves out an empty one
 
 
 def _where(filters: MetadataFilters | MetadataFilter | None) -> dict[str, Any] | None:
     """Return filters as the core takes them."""
     if filters is None:
         return None
-    where: dict[str, Any]
     if isinstance(filters, MetadataFilters):
         condition = filters.condition or FilterCondition.AND
         parts = [_where(one) for one in filters.filters]
-        if condition is FilterCondition.AND:  # which one without conditions does not narrow
-            parts = [part for part in parts if part is not None]
-            if not parts:
-                return None
-        where = {f"${condition.value}": parts}
+        # What has no conditions does not narrow a conjunction.
+        if condition is FilterCondition.AND and not (parts := [part for part in parts if part]):
+            return None
+        where: dict[str, Any] = {f"${condition.value}": parts}
     else:
         operator = _OPERATORS.get(filters.operator, f"${filters.operator.value}")
         where = {filters.key: {operator: filters.value}}
