@@ -89,10 +89,10 @@ class F2LLMEmbeddings(HidesSecrets, Serializable, Embeddings):
     if not TYPE_CHECKING:  # type checkers derive a better signature from the fields
 
         def __init__(self, **options: object) -> None:
-            for name, value in options.items():  # no traceback's variables shall show secrets
-                secret = name in {"token", "api_key"} and isinstance(value, str)
-                options[name] = SecretStr(value) if secret else python_number(value)
-            super().__init__(**options)
+            for secret in ("token", "api_key"):  # no traceback's variables shall show them
+                if isinstance(options.get(secret), str):
+                    options[secret] = SecretStr(options[secret])
+            super().__init__(**{name: python_number(given) for name, given in options.items()})
             config = self.encoder.config  # not in a validator, so that errors arrive as they are
             # As resolved: elsewhere, environment and relative paths mean something else.
             self.__dict__.update({n: config[n] for n in ("model", "backend", "cache", "base_url")})
