@@ -75,6 +75,27 @@ def test_processes_that_make_and_fill_a_file_at_once(tmp_path, method):
     check_integrity(cache.path)
 
 
+def test_a_second_connection_leaves_the_first_its_locks(tmp_path):
+    cache = EmbeddingCache(tmp_path, PLENTY)
+    put(cache, range(10))
+    with cache._file.connection() as first, cache._file.connection() as second:
+        assert first is not second
+        # What another process that believes itself alone does: it takes the log away.
+        code = (
+            "import sqlite3, sys\n"
+            "connection = sqlite3.connect(sys.argv[1], timeout=0)\n"
+            "print(connection.execute('PRAGMA journal_mode = DELETE').fetchone()[0])"
+        )
+        alone = subprocess.run(
+            [sys.executable, "-c", code, str(cache.path)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert "database is locked" in alone.stderr
+    assert present(cache, range(10)) == 10
+
+
 def test_threads_share_an_object(tmp_path):
     cache = EmbeddingCache(tmp_path, PLENTY)
 
