@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from f2llm_core import (
     ConfigurationError,
+    F2LLMWarning,
     FingerprintError,
     StoreError,
     TruncationWarning,
@@ -277,6 +278,17 @@ def test_parts_of_others_are_named(embed, output):
         embed(numbered(1))
 
 
+def test_a_block_that_comes_twice_is_one_part(embed, output):
+    report = embed(numbered(1, 2), numbered(3), numbered(1, 2))
+    assert (report.embedded, report.skipped, report.failed) == (3, 2, ())
+    assert len(parts(output)) == 2
+
+
+def test_ids_and_texts_are_two_columns(embed, output):
+    with pytest.raises(ConfigurationError, match="'text' cannot be the column of the ids and of"):
+        embed(numbered(1), id_column="text")
+
+
 def test_one_run_at_a_time(embed, encoder, output):
     folder = VectorFolder(output, encoder.fingerprint, "float32")
     with folder.open(), pytest.raises(StoreError, match="being written to by another run"):
@@ -323,7 +335,8 @@ def test_files_are_read_with_places(tmp_path, embed):
     pq.write_table(pa.table({"id": ["x"]}), tmp_path / "in" / "zero.parquet")
     (tmp_path / "in" / "_hidden.jsonl").write_text("{broken", encoding="utf-8")
     (tmp_path / "in" / "notes.txt").write_text("no input", encoding="utf-8")
-    report = embed(*read_tables([tmp_path / "in"], batch_size=2))
+    with pytest.warns(F2LLMWarning, match=r"notes\.txt\.$"):
+        report = embed(*read_tables([tmp_path / "in"], batch_size=2))
     assert report.embedded == 4
     assert [(one.place.rpartition("/")[2], one.reason[:22]) for one in report.failed] == [
         ("one.jsonl:2", "not valid JSON (Expect"),
@@ -333,6 +346,22 @@ def test_files_are_read_with_places(tmp_path, embed):
         ("zero.parquet", "cannot be read from he"),
     ]
     assert "no column 'text'; there are 'id'" in report.failed[-1].reason
+
+
+def test_what_is_read_of_a_folder(tmp_path, embed, output):
+    folder, elsewhere = tmp_path / "in", tmp_path / "elsewhere"
+    for path in (folder / "A.JSONL", elsewhere / "b.jsonl", folder / "_hidden.jsonl"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f'{{"id": "{path.stem}", "text": "t"}}\n', encoding="utf-8")
+    (folder / "link").symlink_to(elsewhere, target_is_directory=True)
+    (folder / "round").symlink_to(folder, target_is_directory=True)
+    (folder / "c.jsonl.gz").write_bytes(b"")
+    with pytest.warns(F2LLMWarning, match=r"Not read, for it does not end in .*c\.jsonl\.gz\.$"):
+        report = embed(*read_tables([folder]))
+    assert (report.embedded, report.failed) == (2, ())
+    output.rename(folder / "vectors")
+    with pytest.warns(F2LLMWarning):
+        assert [t.num_rows for t in read_tables([folder])] == [1, 1]
 
 
 def test_places_in_parquet_are_rows(tmp_path):

@@ -71,7 +71,7 @@ class BlockEmbedder:
         if rows:
             hashes = [text_hash(row.text) for row in rows]
             self._folder.write(name, [row.id for row in rows], hashes, vectors)
-            report.written = len(rows)
+            report.part, report.written = name, len(rows)
 
     def _fresh(self, rows: Sequence[Row], report: BlockReport) -> list[Row]:
         """Return the rows that are not done; those of a done id and another text have failed."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from f2llm_core.distributed.folder import FINGERPRINT
 from f2llm_core.distributed.rows import PLACE, PROBLEM, check_columns, check_id
-from f2llm_core.errors import ConfigurationError, InputError, MissingExtraError
+from f2llm_core.errors import ConfigurationError, F2LLMWarning, InputError, MissingExtraError, warn
 from f2llm_core.indexing.jsonl import read_jsonl
 from f2llm_core.inputs import check_text
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 _JSON_LINES = {".jsonl", ".ndjson", ".json"}
 _PARQUET = {".parquet", ".pq"}
+_KINDS = ", ".join(sorted(_JSON_LINES | _PARQUET))
+_NAMED = 5  # of the files that are left out
 
 #: Rows of a table, and so of a part; what a worker embeds again after a crash.
 BATCH_SIZE = 1024
@@ -56,18 +60,26 @@ def read_tables(
 def find_files(paths: Iterable[str | Path]) -> list[Path]:
     """Return the files among paths and in folders, in a stable order.
 
+    Of a folder nothing is read that begins with . or _, as with other readers, and no folder of
+    vectors. A warning names what else is left out.
+
     Raises:
         ConfigurationError: A path is no file of a known kind, and no folder that holds one.
     """
     found: list[Path] = []
+    left_out: list[Path] = []
     for path in map(Path, paths):
-        some = sorted(p for p in path.rglob("*") if _is_input(p, path)) if path.is_dir() else [path]
-        known = [p for p in some if p.is_file() and p.suffix in _JSON_LINES | _PARQUET]
+        some = list(_files_in(path)) if path.is_dir() else [path]
+        known = [p for p in some if _is_known(p)]
         if not known:
-            kinds = ", ".join(sorted(_JSON_LINES | _PARQUET))
-            msg = f"{path} is no file, or folder of files, that ends in one of {kinds}."
+            msg = f"{path} is no file, or folder of files, that ends in one of {_KINDS}."
             raise ConfigurationError(msg)
         found += known
+        left_out += [p for p in some if not _is_known(p)]
+    if left_out:
+        named = ", ".join(map(str, left_out[:_NAMED]))
+        rest = f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""
+        warn(f"Not read, for it does not end in one of {_KINDS}: {named}{rest}.", F2LLMWarning)
     return found
 
 
@@ -75,7 +87,7 @@ def read_file(path: Path, id_column: str, text_column: str, batch_size: int) -> 
     """Yield the rows of one file; arguments and result as in `read_tables`."""
     import pyarrow as pa
 
-    read = _read_parquet if path.suffix in _PARQUET else _read_json_lines
+    read = _read_parquet if path.suffix.lower() in _PARQUET else _read_json_lines
     try:
         yield from read(path, id_column, text_column, batch_size)
     except (ConfigurationError, OSError, pa.ArrowException) as error:
@@ -93,11 +105,21 @@ def require_arrow() -> None:
         raise MissingExtraError(feature, "parquet") from error
 
 
-def _is_input(path: Path, folder: Path) -> bool:
-    """Tell what is read of a folder: as with other readers, nothing that begins with . or _."""
-    return path.suffix in _JSON_LINES | _PARQUET and not any(
-        part.startswith((".", "_")) for part in path.relative_to(folder).parts
-    )
+def _is_known(path: Path) -> bool:
+    return path.is_file() and path.suffix.lower() in _JSON_LINES | _PARQUET
+
+
+def _files_in(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder, those that links lead to included, in a stable order."""
+    seen: set[Path] = set()
+    for name, folders, files in os.walk(folder, followlinks=True):
+        here = Path(name)
+        if here.resolve() in seen or (here / FINGERPRINT).exists():
+            folders.clear()
+            continue
+        seen.add(here.resolve())
+        folders[:] = sorted(f for f in folders if not f.startswith((".", "_")))
+        yield from sorted(here / file for file in files if not file.startswith((".", "_")))
 
 
 def _read_parquet(

@@ -27,7 +27,7 @@ VectorDType = Literal["float32", "float16"]
 
 ID, VECTOR, TEXT_HASH = "id", "vector", "text_hash"  # columns
 
-_FINGERPRINT = "_fingerprint.json"
+FINGERPRINT = "_fingerprint.json"
 _METADATA = b"f2llm_fingerprint"  # of a part's schema
 _PARTS = "part-*.parquet"
 _UNFINISHED = ".unfinished-"  # readers of Parquet pass over names that begin with a dot
@@ -88,7 +88,7 @@ class VectorFolder:
 
     def check_visible(self) -> None:
         """Raise `StoreError` unless this process sees the folder as it was opened by another."""
-        if not (self.path / _FINGERPRINT).exists():
+        if not (self.path / FINGERPRINT).exists():
             msg = (
                 f"A worker does not see {self.path}. Choose a folder that all nodes of the cluster "
                 "share and have under the same path."
@@ -207,7 +207,7 @@ class VectorFolder:
 
     def _stamp(self) -> None:
         """Compare the folder's fingerprint with the model's, or write it."""
-        path = self.path / _FINGERPRINT
+        path = self.path / FINGERPRINT
         if path.exists():
             found = self._check(json.loads(path.read_text("utf-8")), str(self.path))
             if found:

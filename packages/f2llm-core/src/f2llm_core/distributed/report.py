@@ -36,13 +36,15 @@ class BlockReport:
 
     Attributes:
         rows: How many it had.
-        written: Rows of the part that was written.
+        part: Name of the part that was written, the same for the same rows; empty for none.
+        written: Its rows.
         tokens: Tokens that were embedded.
         too_long: Places of texts that were cut, with their lengths.
         failed: Rows that cannot be embedded, and why.
     """
 
     rows: int = 0
+    part: str = ""
     written: int = 0
     tokens: int = 0
     too_long: list[str] = field(default_factory=list)

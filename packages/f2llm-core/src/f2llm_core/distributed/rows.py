@@ -73,7 +73,10 @@ def check_rows(table: pa.Table, columns: Columns) -> tuple[list[Row], list[Failu
 
 
 def check_columns(names: Sequence[str], wanted: Sequence[str]) -> None:
-    """Raise `ConfigurationError` unless a table has all columns that are wanted."""
+    """Raise `ConfigurationError` unless a table has all columns that are wanted, and once each."""
+    if len(set(wanted)) < len(wanted):
+        msg = f"{wanted[0]!r} cannot be the column of the ids and of the texts."
+        raise ConfigurationError(msg)
     missing = [name for name in wanted if name not in names]
     if missing:
         msg = (

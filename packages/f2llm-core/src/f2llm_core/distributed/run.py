@@ -34,13 +34,16 @@ class Run:
         self._folder = folder
         self._begin = begin
         self._total = BlockReport()
+        self._parts: set[str] = set()
         self.done, _ = folder.read_keys()
 
     def add(self, block: BlockReport) -> None:
         """Count a block, which is written by now."""
         total = self._total
         total.rows += block.rows
-        total.written += block.written
+        if block.part not in self._parts:  # rows that came as a block twice are one part
+            total.written += block.written
+            self._parts.add(block.part)
         total.tokens += block.tokens
         total.too_long += block.too_long
         total.failed += block.failed
