@@ -93,6 +93,8 @@ def markdown(results: dict[str, Any]) -> str:
     targets = table_of_targets(results)
     if targets:
         lines += ["", "## What was aimed at", ""]
+        if "avx512f" not in results["machine"]["cpu_features"]:
+            lines += ["Set for processors with AVX-512, which this one lacks.", ""]
         lines += _table(["", "float32", "asked", "bfloat16", "asked"], targets)
     return "\n".join(lines) + "\n"
 
