@@ -40,6 +40,7 @@ def make_example() -> EvaluationResults:
             documents=40 * len(LANGUAGES),
             judgements=sum(_asked().values()),
             queries=_asked(),
+            questions=40,
             document_languages=dict.fromkeys(LANGUAGES, 40),
         ),
         settings=Settings(metrics=METRICS, seed=0, resamples=1000, confidence=0.95),

@@ -40,7 +40,7 @@ def test_tables(run, file):
     text = run(file).stdout
     assert "asked: 4 queries, 4 documents." in text
     assert "model, by dimensions" in text
-    assert "Only 4 queries" in text
+    assert "Only 4 questions" in text
 
 
 def test_json_is_the_results_and_the_same_again(run, file):

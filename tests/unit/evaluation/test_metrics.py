@@ -38,6 +38,20 @@ def define(ranking, grades):
     }
 
 
+def test_grades_below_minus_one_are_not_relevant():
+    judgements = {f"q{i}": {"a": -2} for i in range(20)} | {"good": {"a": 2, "b": -3}}
+    values = Metrics(["nDCG@10"], judgements).values({query: ["b", "a"] for query in judgements})
+    assert values["nDCG@10"].tolist() == pytest.approx([0.0] * 20 + [1 / math.log2(3)])
+
+
+@pytest.mark.parametrize(
+    "name", ["ERR@10", "nDCG@99999999999999999999", "BPM@5", "P(rel='a')@10", "nDCG(foo=1)@10"]
+)
+def test_a_metric_that_cannot_be_computed_is_refused_before_anything_is_embedded(name):
+    with pytest.raises(ConfigurationError, match="for example nDCG@10"):
+        Metrics([name], {"q 1": {"a": 1}})
+
+
 def draw(generator):
     """Draw passages, judgements of some of them and of some that are never found, and scores."""
     ids = [f"d{number}" for number in generator.permutation(int(generator.integers(0, 40)))]

@@ -71,7 +71,7 @@ def test_queries_of_their_own_are_asked_in_their_own_language_too(file):
         ({"id": "t0", "lang": "en", "text": "x"}, "DATA:25: 't0' was in 'en' before, at DATA:1."),
         ({"id": "x", "lang": "", "text": "x"}, "DATA:25: the language is ''; parallel texts need"),
         ({"id": "x", "text": "x"}, "DATA:25: the language is None; parallel"),
-        ({"id": [], "lang": "en", "text": "x"}, "DATA:25: the id is a string, not []"),
+        ({"id": [], "lang": "en", "text": "x"}, "DATA:25: an id is a string, not []"),
         ({"lang": "en", "text": "x"}, "DATA:25: no field 'id'"),
         ({"id": "x", "lang": "en", "text": 3}, "DATA:25: the text is a int, not a str"),
     ],
@@ -120,6 +120,40 @@ def test_scripts_without_spaces_have_words():
         "text の編集",
         "テキストの editing",
     }
+
+
+@pytest.mark.parametrize(
+    ("language", "texts"),
+    [
+        ("hi", ("पुस्तकालय कहाँ", "पुस्तकालय बंद", "दुकान कहाँ")),
+        ("ar", ("مَكْتَبَةٌ هُنَا", "مَكْتَبَةٌ مُغْلَقَة", "دُكَّانٌ هُنَا")),
+        ("de", ("u\u0308ber Bu\u0308cher", "drei Bu\u0308cher", "u\u0308ber Ha\u0308user")),
+        ("fa", ("کتاب\u200cخانه کجاست", "کتاب\u200cخانه بسته", "مغازه کجاست")),
+    ],
+)
+def test_words_are_swapped_whole(language, texts):
+    english = ("library where", "library closed", "shop where")
+    ids = "abc"
+    switcher = CodeSwitcher(
+        {i: {language: t, "en": e} for i, t, e in zip(ids, texts, english, strict=True)}, seed=0
+    )
+    first, second = texts[0].split()
+    found = switcher.mix("a", (language, texts[0]), ("en", english[0]))
+    assert found in {
+        f"{one} {two}"
+        for one, two in [
+            ("library", second),
+            ("where", second),
+            (first, "library"),
+            (first, "where"),
+        ]
+    }
+
+
+def test_words_of_scripts_that_do_not_show_them_stay():
+    thai = {"a": {"th": "ห้องสมุด อยู่ที่ไหน", "en": "library where"}}
+    switcher = CodeSwitcher(thai, seed=0)
+    assert switcher.mix("a", ("th", thai["a"]["th"]), ("en", "library where")) is None
 
 
 def test_nothing_to_swap_in_is_said(file):

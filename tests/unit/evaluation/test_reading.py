@@ -79,6 +79,24 @@ def test_a_byte_order_mark_and_windows_lines_do_not_matter(beir):
     assert read_dataset(beir) == plain
 
 
+@pytest.mark.parametrize("head", [(), ("query_id\tdoc_id\tscore",)], ids=["none", "another"])
+def test_judgements_without_the_usual_head(beir, head):
+    plain = read_dataset(beir)
+    write(beir / "qrels" / "test.tsv", [*head, "q1\td1\t2.0", "q1\td2\t0", *2 * ["q2\td2\t1"]])
+    assert read_dataset(beir) == plain
+
+
+def test_judgements_as_json_lines(beir):
+    plain = read_dataset(beir)
+    (beir / "qrels" / "test.tsv").unlink()
+    rows = [(q, d, s) for q, grades in plain.judgements.items() for d, s in grades.items()]
+    write(
+        beir / "qrels" / "test.jsonl",
+        [{"query-id": q, "corpus-id": d, "score": score} for q, d, score in rows],
+    )
+    assert read_dataset(beir) == plain
+
+
 def test_splits(beir, refused):
     write(beir / "qrels" / "dev.tsv", [QRELS[0], "q3\td1\t1"])
     assert [q.id for q in read_dataset(beir).queries] == ["q1", "q2"]
@@ -105,7 +123,7 @@ def test_ids_may_be_numbers(beir):
         ("corpus.jsonl", 2, '{"_id": "d2"}', "DATA/corpus.jsonl:2: no field 'text'; it has '_id'"),
         ("corpus.jsonl", 2, '{"text": "x"}', "DATA/corpus.jsonl:2: no field '_id' or 'id'"),
         ("corpus.jsonl", 2, CORPUS[0], "DATA/corpus.jsonl:2: the passage id 'd1' was used before"),
-        ("corpus.jsonl", 2, CORPUS[1] | {"_id": ""}, ":2: the id of a passage is a string, not ''"),
+        ("corpus.jsonl", 2, CORPUS[1] | {"_id": ""}, ":2: an id is a string, not ''"),
         ("corpus.jsonl", 2, CORPUS[1] | {"text": 7}, ":2: the text is a int, not a str"),
         ("corpus.jsonl", 2, CORPUS[1] | {"language": ""}, ":2: the language is ''; name it"),
         ("corpus.jsonl", 2, CORPUS[1] | {"language": " "}, ":2: the language is ' '; name it"),
@@ -113,12 +131,16 @@ def test_ids_may_be_numbers(beir):
         ("queries.jsonl", 1, QUERIES[1], "DATA/queries.jsonl:2: the query id 'q2' was used before"),
         ("queries.jsonl", 1, QUERIES[0] | {"text": " "}, ":1: the query 'q1' has no text"),
         ("queries.jsonl", 3, QUERIES[2] | {"language": ""}, "DATA/queries.jsonl:3: the language"),
+        ("corpus.jsonl", 2, CORPUS[1] | {"_id": ["d2"]}, ":2: an id is a string, not ['d2']"),
+        ("corpus.jsonl", 2, '{"_id": "\\ud800", "text": ""}', ":2: the text holds a lone surr"),
         (
-            "qrels/test.tsv",
+            "corpus.jsonl",
             1,
-            "q1\td1\t2",
-            "DATA/qrels/test.tsv:1: ['q1', 'd1', '2']; expected the",
+            '{"_id": "d1", "text": "", "language": "\\ud800"}',
+            ":1: the text holds a lone",
         ),
+        ("qrels/test.tsv", 1, "query corpus score", "DATA/qrels/test.tsv:1: 1 columns; expected"),
+        ("qrels/test.tsv", 2, "q1\td1\t0.5", "test.tsv:2: the score is a whole number, not 0.5"),
         ("qrels/test.tsv", 2, "q1 0 d1 1", "DATA/qrels/test.tsv:2: 1 columns; expected query-id"),
         ("qrels/test.tsv", 2, "q1\td1\tyes", "test.tsv:2: the score is a whole number, not 'yes'"),
         ("qrels/test.tsv", 2, "q9\td1\t1", "test.tsv:2: the query 'q9' is not among the queries"),
@@ -275,6 +297,32 @@ def test_a_language_without_a_question_and_its_answer_is_refused(tmp_path):
         with pytest.raises(DataError, match=f"^asked: no query in {language} has an answer in "):
             read_dataset(path, languages=[language])
     assert len(read_dataset(path, languages=["de", "en"]).queries) == 1
+
+
+def test_a_query_needs_an_answer_in_the_languages_that_are_asked_for(beir):
+    write(beir / "qrels" / "test.tsv", [QRELS[0], "q2\td1\t1", "q2\td3\t0", "q1\td1\t1"])
+    with pytest.raises(DataError, match="no query in de has an answer"):
+        read_dataset(beir, languages=["de"])
+
+
+def test_passages_without_a_language_are_searched_in_every_one(beir):
+    write(
+        beir / "corpus.jsonl", [{k: v for k, v in row.items() if k != "language"} for row in CORPUS]
+    )
+    data = read_dataset(beir, languages=["de"])
+    assert [q.id for q in data.queries] == ["q2"]
+    assert len(data.passages) == 3
+
+
+def test_a_plus_in_a_language_is_part_of_its_name(tmp_path):
+    rows = [
+        {"query": f"{language} {n}?", "text": f"{language} {n}.", "language": language}
+        for language in ("c", "c++")
+        for n in range(2)
+    ]
+    data = read_dataset(write(tmp_path / "asked.jsonl", rows), languages=["c++"])
+    assert {query.language for query in data.queries} == {"c++"}
+    assert len(data.queries) == 2
 
 
 def test_options_of_another_form_are_refused(beir, tmp_path):

@@ -23,7 +23,7 @@ def scores(means):
     )
 
 
-def example(means, *, width=256, comparisons=(), queries=None) -> EvaluationResults:
+def example(means, *, width=256, comparisons=(), questions=500) -> EvaluationResults:
     first = replace(
         make_example().systems[0], name="model", full_width=width, scores=scores(means), worst=()
     )
@@ -33,7 +33,7 @@ def example(means, *, width=256, comparisons=(), queries=None) -> EvaluationResu
         systems=(first, *results.systems[1:]),
         comparisons=comparisons,
         settings=replace(results.settings, metrics=("nDCG@10",)),
-        data=replace(results.data, queries={"de": 500} if queries is None else queries),
+        data=replace(results.data, questions=questions),
     )
 
 
@@ -88,11 +88,28 @@ def test_weakest_pair_code_switching_and_few_queries():
         (256, "de+en", None): 0.85,
         (256, "hi+en", None): 0.5,
     }
-    assert recommend(example(means, queries={"de": 40, "de+en": 8}))[1:] == (
+    assert recommend(example(means, questions=48))[1:] == (
         "Weakest: queries in de for documents in ko, 0.600 nDCG@10.",
         "Code-switched queries, nDCG@10: de+en 0.850 (plain 0.900).",
-        "Only 48 queries: differences smaller than the intervals mean nothing.",
+        "Only 48 questions: differences smaller than the intervals mean nothing.",
     )
+    assert recommend(example(means, questions=1))[-1].startswith("Only 1 question: ")
+
+
+def test_a_language_of_hardly_a_query_is_not_called_the_weakest():
+    means = {(256, None, None): 0.8, (256, "de", None): 0.9, (256, "ja", None): 0.7}
+    found = example(means)
+    few = Score(256, "ko", None, 1, {"nDCG@10": Estimate(0.0, 0.0, 0.0)})
+    system = replace(found.systems[0], scores=(*found.systems[0].scores, few))
+    [_, weakest] = recommend(replace(found, systems=(system, *found.systems[1:])))
+    assert weakest == "Weakest: queries in ja, 0.700 nDCG@10."
+
+
+def test_a_plus_in_a_name_is_no_second_language():
+    means = {(128, None, None): 0.8, (256, None, None): 0.8}
+    means |= {(w, language, None): 0.8 for w in (128, 256) for language in ("c", "c++")}
+    first, _ = recommend(example(means))
+    assert "in your 2 languages" in first
 
 
 def compared(difference, p_value, baseline_width=320):
@@ -122,6 +139,8 @@ def test_other_systems():
     for difference, p_value, end in [
         (0.0663, 0.001, ", 0.066 less than model (95 % interval 0.046 to 0.086, p = 0.001)."),
         (-0.03, 0.0123, ", 0.030 more than model (95 % interval 0.010 to 0.050, p = 0.012)."),
+        (0.015, 0.04, ", 0.015 less than model (95 % interval -0.005 to 0.035, p = 0.04)."),
+        (-0.015, 0.04, ", 0.015 more than model (95 % interval -0.005 to 0.035, p = 0.04)."),
         (0.01, 0.05, ", not to be told apart from model (p = 0.05)."),
     ]:
         said = recommend(example(means, comparisons=(compared(difference, p_value),)))[1]

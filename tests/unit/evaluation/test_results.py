@@ -35,7 +35,7 @@ def test_scores_are_found_by_what_they_are_of():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema": 1}, r"schema 2 \(schema is 1\).*f2llm eval"),
+        ({"schema": 1}, r"schema 3 \(schema is 1\).*f2llm eval"),
         ({"data": {}}, r"results\.data: expected an object with the fields document_languages, "),
         ({"systems": {}}, r"results\.systems: expected a list, not a dict"),
         ({"systems": [1]}, r"results\.systems\[0\]: expected an object"),

@@ -67,6 +67,7 @@ def choose_systems(options: dict[str, Any]) -> Iterator[System]:
 def _models(options: dict[str, Any]) -> list[_Model]:
     """Return every model in every precision."""
     from f2llm_core import F2LLM
+    from f2llm_core.evaluation.measure import check_width
 
     load, given = options["load"], [options["model"], *options["others"]]
     dtypes = [dtype.strip() for dtype in load["dtype"].split(",")]
@@ -85,7 +86,11 @@ def _models(options: dict[str, Any]) -> list[_Model]:
     names = [name for name in _short_or_whole(own, given) for _ in dtypes]
     if len(dtypes) > 1:
         names = [f"{name}, {dtype}" for name, dtype in zip(names, dtypes * len(given), strict=True)]
-    return list(map(_Model, names, encoders))
+    models = list(map(_Model, names, encoders))
+    for name, encoder in models:
+        for width in options["dimensions"]:
+            check_width(name, width, encoder.width)
+    return models
 
 
 def _own_name(encoder: F2LLM) -> str:

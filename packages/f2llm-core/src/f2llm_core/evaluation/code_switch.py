@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 import random
 import re
+import sys
+import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping
+from functools import cache
 from itertools import product
 
 #: Share of the words with a known counterpart that are swapped.
@@ -14,14 +17,27 @@ SHARE = 0.5
 #: Dice coefficient over texts from which two words are taken for translations of each other.
 LEAST_DICE = 0.3
 
-# Scripts without spaces are split where the script changes, as in テキスト|形式|の. Runs of
-# ideographs longer than a compound are no words.
-_WORD = re.compile(
-    r"[\u3040-\u309f]+"  # hiragana
-    r"|[\u30a0-\u30ff]+"  # katakana
-    r"|(?<![\u4e00-\u9fff])[\u4e00-\u9fff]{1,4}(?![\u4e00-\u9fff])"  # ideographs
-    r"|[^\W\d_\u3040-\u30ff\u4e00-\u9fff]{2,}"  # letters of scripts with spaces
-)
+# Japanese and Chinese are split where the script changes, as in テキスト|形式|の. Runs of
+# ideographs longer than a compound are no words, nor is any run of Thai, Lao, Burmese or Khmer.
+_WITHOUT_SPACES = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u4e00-\u9fff"
+
+
+@cache
+def _word() -> re.Pattern[str]:
+    # Vowel signs and accents of their own are no letters to `re`: without them a word of Hindi,
+    # and one in decomposed form, would fall to pieces. Nor are the joiners, as in Persian.
+    marks = "".join(
+        re.escape(chr(c))
+        for c in range(sys.maxunicode + 1)
+        if unicodedata.category(chr(c)) in {"Mn", "Mc"}
+    )
+    letter = rf"[^\W\d_{_WITHOUT_SPACES}]"
+    return re.compile(
+        r"[\u3040-\u309f]+"  # hiragana
+        r"|[\u30a0-\u30ff]+"  # katakana
+        r"|(?<![\u4e00-\u9fff])[\u4e00-\u9fff]{1,4}(?![\u4e00-\u9fff])"  # ideographs
+        rf"|(?:{letter}[{marks}\u200c\u200d]*){{2,}}"  # letters of scripts with spaces
+    )
 
 
 class CodeSwitcher:
@@ -42,7 +58,7 @@ class CodeSwitcher:
         self._ids: dict[tuple[str, str], set[str]] = defaultdict(set)  # by language and word
         for id_, by_language in texts.items():
             for language, text in by_language.items():
-                for word in {match.group().casefold() for match in _WORD.finditer(text)}:
+                for word in {match.group().casefold() for match in _word().finditer(text)}:
                     self._ids[language, word].add(id_)
 
     def mix(self, id_: str, first: tuple[str, str], second: tuple[str, str]) -> str | None:
@@ -56,7 +72,7 @@ class CodeSwitcher:
         Returns:
             The mixed query; None if no word could be swapped, or all would have to be.
         """
-        words, others = (list(_WORD.finditer(text)) for _, text in (first, second))
+        words, others = (list(_word().finditer(text)) for _, text in (first, second))
         links = self._links(first[0], _fold(words), second[0], _fold(others))
         chooser = random.Random(f"{self._seed}:{id_}:{first[0]}:{second[0]}")  # noqa: S311
         count = min(math.ceil(len(links) * SHARE), len(words) - 1)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from f2llm_core.errors import DataError, InputError
-from f2llm_core.evaluation.results import MIX
+from f2llm_core.evaluation.results import languages_of
 from f2llm_core.inputs import check_text
 
 
@@ -92,12 +92,13 @@ class Dataset:
             DataError: Nothing is in one of the languages, or no query and its answers are.
         """
         known = {p.language for p in self.passages} | {q.language for q in self.queries}
-        parts = {part for language in known if language for part in language.split(MIX)}
+        parts = {part for language in known for part in languages_of(language)}
         if unknown := sorted(set(languages) - parts):
             have = f"it has {', '.join(sorted(parts))}" if parts else "it names no languages"
             msg = f"{self.name}: nothing is in {', '.join(unknown)}; {have}."
             raise DataError(msg)
-        passages = tuple(p for p in self.passages if p.language in languages)
+        # All passages have a language, or none has: then those of every language are kept.
+        passages = tuple(p for p in self.passages if p.language in {None, *languages})
         kept = {(p.pool, p.id) for p in passages}
         queries, judgements = [], {}
         for query in self.queries:
@@ -106,7 +107,8 @@ class Dataset:
                 for id_, grade in self.judgements[query.id].items()
                 if (query.pool, id_) in kept
             }
-            if grades and set((query.language or "").split(MIX)) <= set(languages):
+            asked = languages_of(query.language)
+            if any(grade > 0 for grade in grades.values()) and asked and {*asked} <= {*languages}:
                 queries.append(query)
                 judgements[query.id] = grades
         if not queries:
@@ -163,7 +165,7 @@ class DatasetBuilder:
         """Say how well a passage answers a query.
 
         Raises:
-            DataError: One of them is unknown, or the pair was judged before.
+            DataError: One of them is unknown, or the pair was judged before, and otherwise.
         """
         query = self._queries.get(query_id)
         if query is None:
@@ -173,10 +175,12 @@ class DatasetBuilder:
             msg = f"{place}: the passage {passage_id!r} is not in the corpus."
             raise DataError(msg)
         grades = self._judgements.setdefault(query_id, {})
-        if passage_id in grades:
-            msg = f"{place}: {query_id!r} and {passage_id!r} are judged a second time; keep one."
+        if grades.setdefault(passage_id, grade) != grade:
+            msg = (
+                f"{place}: {query_id!r} and {passage_id!r} are judged a second time, {grade} after "
+                f"{grades[passage_id]}; keep one."
+            )
             raise DataError(msg)
-        grades[passage_id] = grade
 
     def build(self) -> Dataset:
         """Return the dataset, without the queries that nobody judged.
@@ -194,9 +198,7 @@ class DatasetBuilder:
         return Dataset(self.name, tuple(self._passages.values()), queries, self._judgements)
 
     def _claim(self, place: str, kind: str, pool: str, id_: str) -> None:
-        if not isinstance(id_, str) or not id_:
-            msg = f"{place}: the id of a {kind} is a string, not {id_!r}."
-            raise DataError(msg)
+        check_id(place, id_)
         first = self._places.setdefault((kind, pool, id_), place)
         if first is not place:
             msg = f"{place}: the {kind} id {id_!r} was used before, at {first}; ids are unique."
@@ -206,6 +208,8 @@ class DatasetBuilder:
         if language is not None and not (isinstance(language, str) and language.strip()):
             msg = f"{place}: the language is {language!r}; name it, as in 'de', or leave it out."
             raise DataError(msg)
+        if language is not None:
+            check_line(place, language)
         named, first = self._named.setdefault(kind, (language is not None, place))
         if named != (language is not None):
             has, lacks = (first, place) if named else (place, first)
@@ -217,6 +221,18 @@ class DatasetBuilder:
 def count_languages(languages: Collection[str | None]) -> dict[str, int]:
     """Return how often each language occurs, sorted; `""` stands for none."""
     return dict(sorted(Counter(language or "" for language in languages).items()))
+
+
+def check_id(place: str, id_: object) -> str:
+    """Return an id.
+
+    Raises:
+        DataError: It is no string, or an empty one; names the place.
+    """
+    if not isinstance(id_, str) or not id_:
+        msg = f"{place}: an id is a string, not {id_!r}."
+        raise DataError(msg)
+    return check_line(place, id_)
 
 
 def check_line(place: str, text: object) -> str:

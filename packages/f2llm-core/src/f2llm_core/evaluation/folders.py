@@ -11,19 +11,24 @@ from f2llm_core.evaluation.data import Dataset, DatasetBuilder
 from f2llm_core.evaluation.reading import Line, id_of, language_of, read_lines
 
 _DEFAULT_SPLIT = "test"
-_HEAD = ("query-id", "corpus-id", "score")
+_COLUMNS = ("query-id", "corpus-id", "score")  # of qrels
 _QRELS = ("qrels", "default", "data")  # what the hub calls the folder of a set without subsets
 
 
 def read_beir(folder: Path, split: str | None) -> Dataset:
-    """Read `corpus.jsonl`, `queries.jsonl` and `qrels/SPLIT.tsv`; arguments of `read_dataset`."""
+    """Read `corpus.jsonl`, `queries.jsonl` and `qrels/SPLIT.tsv` or `.jsonl`, as the hub has some.
+
+    Arguments of `read_dataset`.
+    """
     builder = DatasetBuilder(folder.resolve().name)
     for line in read_lines(folder / "corpus.jsonl", "text"):
         _add_passage(builder, line)
     for line in read_lines(folder / "queries.jsonl", "text"):
         _add_query(builder, line)
-    files = {path.stem: path for path in sorted((folder / "qrels").glob("*.tsv"))}
-    for line in _read_tsv(_choose(folder / "qrels", files, split)):
+    qrels = folder / "qrels"
+    files = {p.stem: p for p in sorted([*qrels.glob("*.jsonl"), *qrels.glob("*.tsv")])}
+    path = _choose(qrels, files, split)
+    for line in _read_tsv(path) if path.suffix == ".tsv" else read_lines(path, "query-id"):
         _judge(builder, line)
     return builder.build()
 
@@ -99,7 +104,7 @@ def _choose(folder: Path, files: dict[str, Path], split: str | None) -> Path:
 
 
 def _read_tsv(path: Path) -> Iterator[Line]:
-    """Yield judgements, as lines with the query id as their text."""
+    """Yield judgements, as lines with the query id as their text; the first may be a head."""
     with path.open("rb") as lines:
         for number, raw in enumerate(lines, 1):
             place = f"{path}:{number}"
@@ -108,23 +113,19 @@ def _read_tsv(path: Path) -> Iterator[Line]:
             except UnicodeDecodeError as error:
                 msg = f"{place}: not UTF-8 (byte 0x{raw[error.start]:02x})."
                 raise DataError(msg) from None
-            if number == 1:
-                if tuple(cells) != _HEAD:
-                    msg = f"{place}: {cells!r}; expected the head {', '.join(_HEAD)}, by tabs."
-                    raise DataError(msg)
-                continue
             if cells == [""]:
                 continue
-            if len(cells) != len(_HEAD):
-                msg = f"{place}: {len(cells)} columns; expected {', '.join(_HEAD)}, by tabs."
+            if len(cells) != len(_COLUMNS):
+                msg = f"{place}: {len(cells)} columns; expected {', '.join(_COLUMNS)}, by tabs."
                 raise DataError(msg)
-            query_id, passage_id, score = cells
-            yield Line(place, query_id, {"corpus-id": passage_id, "score": _number(score)})
+            query_id, passage_id, score = cells[0], cells[1], _number(cells[2])
+            if number > 1 or not isinstance(score, str):
+                yield Line(place, query_id, {"corpus-id": passage_id, "score": score})
 
 
-def _number(score: str) -> int | str:
+def _number(score: str) -> float | str:
     try:
-        return int(score)
+        return float(score)
     except ValueError:
         return score
 

@@ -138,15 +138,20 @@ def _as_wide(queries: Vectors, blocks: Iterator[Vectors], system: System) -> Ite
         yield block
 
 
+def check_width(name: str, width: int, full: int) -> int:
+    """Return a width that the vectors of a system can be cut to, or raise `ConfigurationError`."""
+    try:
+        return check_dimensions(width, full)
+    except ConfigurationError as error:
+        msg = f"{name}: {error}"
+        raise ConfigurationError(msg) from None
+
+
 def _widths(system: System, asked: Sequence[int] | None, full: int) -> list[int]:
     """Return the widths to evaluate, ascending; the full one is always among them."""
     if not system.matryoshka:
         return [full]
-    try:
-        widths = {check_dimensions(width, full) for width in asked or trained_dimensions(full)}
-    except ConfigurationError as error:
-        msg = f"{system.name}: {error}"
-        raise ConfigurationError(msg) from None
+    widths = {check_width(system.name, w, full) for w in asked or trained_dimensions(full)}
     if system.kind == "f2llm":
         for width in sorted(widths):
             warn_if_untrained(width, full)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -34,11 +35,21 @@ class Metrics:
         self.names = tuple(map(str, self._measures))
         self.depth = max(measure["cutoff"] for measure in self._measures)
         self._places = {query: place for place, query in enumerate(judgements)}
-        plain = {query: dict(grades) for query, grades in judgements.items()}
+        # No grade below zero: trec_eval crashes where a query has only grades below -1.
+        plain = {
+            query: {passage: max(grade, 0) for passage, grade in grades.items()}
+            for query, grades in judgements.items()
+        }
+        # Some metrics fail only with a ranking; better now than after hours of embedding.
+        sample = {query: list(grades)[:1] for query, grades in islice(plain.items(), 1)}
         try:
             self._evaluator: Any = ir_measures.evaluator(self._measures, plain)
-        except ValueError as error:
-            msg = f"The metrics {', '.join(self.names)} cannot be computed: {error}"
+            self.values(sample)
+        except Exception as error:
+            msg = (
+                f"The metrics {', '.join(self.names)} cannot be computed "
+                f"({type(error).__name__}: {error}); for example {', '.join(DEFAULT_METRICS)} can."
+            )
             raise ConfigurationError(msg) from error
 
     def values(self, rankings: Mapping[str, Sequence[str]]) -> dict[str, Values]:
@@ -71,8 +82,10 @@ def _parse(name: str, ir_measures: Any) -> Any:  # noqa: ANN401
     try:
         measure = ir_measures.parse_measure(name)
         cutoff = measure.params.get("cutoff") if "cutoff" in measure.SUPPORTED_PARAMS else None
-    except (ValueError, NameError, TypeError) as error:
-        msg = f"metric={name!r}: {error}; for example {', '.join(DEFAULT_METRICS)}."
+        str(measure)  # fails with a parameter that there is not
+    except Exception as error:  # the parser also asserts, and looks names up
+        reason = str(error) or "no such metric, or not with these parameters"
+        msg = f"metric={name!r}: {reason}; for example {', '.join(DEFAULT_METRICS)}."
         raise ConfigurationError(msg) from None
     if type(cutoff) is not int or cutoff < 1:
         msg = f"metric={name!r}: expected a cut-off, as in {name.partition('@')[0]}@10."

@@ -54,9 +54,6 @@ def _read(path: Path, fields: Fields) -> dict[str, dict[str, Parallel]]:
     for line in read_lines(path, fields.text):
         id_ = id_of(line, fields.id)
         language = language_of(line.fields, fields.language)
-        if not (isinstance(id_, str) and id_):
-            msg = f"{line.place}: the id is a string, not {id_!r}."
-            raise DataError(msg)
         if not (isinstance(language, str) and language.strip()):
             msg = f"{line.place}: the language is {language!r}; parallel texts need one each."
             raise DataError(msg)

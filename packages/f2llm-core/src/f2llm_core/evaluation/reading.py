@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast, get_args
 
 from f2llm_core.errors import ConfigurationError, DataError, InputError
-from f2llm_core.evaluation.data import Dataset
+from f2llm_core.evaluation.data import Dataset, check_id
 from f2llm_core.indexing.jsonl import read_jsonl
 from f2llm_core.options import check_choice
 
@@ -130,16 +130,16 @@ def read_lines(path: Path, text_field: str) -> Iterator[Line]:
         yield Line(place, text, fields)
 
 
-def id_of(line: Line, *names: str) -> Any:  # noqa: ANN401  (checked by the builder)
+def id_of(line: Line, *names: str) -> str:
     """Return the id in the first of some fields that the line has; an integer as a string.
 
     Raises:
-        DataError: It has none of them.
+        DataError: It has none of them, or what stands there is no id.
     """
     for name in names:
         if name in line.fields:
             found = line.fields[name]
-            return str(found) if type(found) is int else found
+            return check_id(line.place, str(found) if type(found) is int else found)
     msg = f"{line.place}: no field {' or '.join(map(repr, names))}."
     raise DataError(msg)
 

@@ -6,10 +6,11 @@ import math
 
 from f2llm_core.evaluation.results import (
     BYTES_PER_NUMBER,
-    MIX,
     Comparison,
     EvaluationResults,
     SystemResult,
+    is_mixed,
+    languages_of,
 )
 
 #: Share of the primary metric at full width that the advised width keeps over all queries.
@@ -18,6 +19,8 @@ KEEP = 0.98
 EXCEPTION = 0.95
 #: Questions below which the figures are called rough.
 FEW = 100
+#: Queries below which a language is not called the weakest.
+SOME = 5
 #: Corrected p-value below which a difference is called one.
 SURE = 0.05
 
@@ -49,7 +52,7 @@ def _width(results: EvaluationResults, system: SystemResult) -> str:
             f"{system.name}: keep all {width} dimensions; no smaller width of those evaluated "
             f"keeps {KEEP:.0%} of {primary} ({full:.3f})."
         ).replace("%", " %")
-    plain = [one for one in results.query_languages if MIX not in one]
+    plain = [one for one in results.query_languages if not is_mixed(one)]
     shares = {one: _share(system, primary, width, one) for one in plain}
     weak = {one: share for one, share in shares.items() if share < EXCEPTION}
     many = f" in your {len(plain)} languages" if len(plain) > 1 else ""
@@ -73,7 +76,7 @@ def _compared(results: EvaluationResults, found: Comparison) -> str:
     if found.p_holm >= SURE:
         return f"{reached}, not to be told apart from {found.system} (p = {found.p_holm:.2g})."
     less = found.difference > 0
-    low, high = sorted((abs(found.low), abs(found.high)))
+    low, high = (found.low, found.high) if less else (-found.high, -found.low)
     level = f"{results.settings.confidence:.0%}".replace("%", " %")
     return (
         f"{reached}, {abs(found.difference):.3f} {'less' if less else 'more'} than {found.system} "
@@ -86,7 +89,7 @@ def _weakest(results: EvaluationResults, system: SystemResult) -> list[str]:
     primary = results.settings.primary
     whole = [s for s in system.scores if s.width == system.full_width and s.query_language]
     pairs = [score for score in whole if score.document_language is not None]
-    scores = pairs or whole
+    scores = [score for score in pairs or whole if score.queries >= SOME]
     if len(scores) < 2:
         return []
     weakest = min(scores, key=lambda score: score.metrics[primary].mean)
@@ -100,18 +103,19 @@ def _code_switched(results: EvaluationResults, system: SystemResult) -> list[str
     primary = results.settings.primary
     said = []
     for language in results.query_languages:
-        base = system.score(None, language.partition(MIX)[0])
-        if MIX in language and base is not None:
+        base = system.score(None, languages_of(language)[0])
+        if is_mixed(language) and base is not None:
             mixed, plain = _mean(system, primary, None, language), base.metrics[primary].mean
             said.append(f"{language} {mixed:.3f} (plain {plain:.3f})")
     return [f"Code-switched queries, {primary}: {', '.join(said)}."] if said else []
 
 
 def _caution(results: EvaluationResults) -> list[str]:
-    count = sum(results.data.queries.values())
+    count = results.data.questions
     if count >= FEW:
         return []
-    return [f"Only {count} queries: differences smaller than the intervals mean nothing."]
+    rough = "differences smaller than the intervals mean nothing"
+    return [f"Only {count} {'question' if count == 1 else 'questions'}: {rough}."]
 
 
 def _mean(

@@ -36,7 +36,9 @@ def write_html(results: EvaluationResults, path: str | Path) -> None:
     """
     path = Path(path)
     unfinished = path.with_name(f"{path.name}.part")
-    unfinished.write_text(render_html(results), encoding="utf-8", newline="\n")
+    # The name of a file, unlike a text of the data, may be no valid Unicode.
+    page = render_html(results).encode("utf-8", "replace")
+    unfinished.write_bytes(page)
     os.replace(unfinished, path)
 
 

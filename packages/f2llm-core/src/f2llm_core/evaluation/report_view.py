@@ -9,12 +9,12 @@ from f2llm_core.evaluation.recommend import SURE
 from f2llm_core.evaluation.report_chart import Chart, Frame, Series, chart, round_range
 from f2llm_core.evaluation.results import (
     BYTES_PER_NUMBER,
-    MIX,
     Comparison,
     Estimate,
     EvaluationResults,
     Score,
     SystemResult,
+    is_mixed,
 )
 
 #: Shades of the heat map, each with its own colour of text in the style sheet.
@@ -122,7 +122,7 @@ class View:
         self.first = self.systems[0]
         self.timed = any(system.speed for system in results.systems)
         self.languages = results.query_languages
-        self.language_count = sum(MIX not in language for language in self.languages)
+        self.language_count = sum(not is_mixed(language) for language in self.languages)
         self.mixed = self.language_count < len(self.languages)
         self.curve = _curve(self.systems)
         self.small_curves = _small_curves(self.first, self.languages)
@@ -204,7 +204,7 @@ def _compared(comparisons: Sequence[Comparison]) -> list[Compared]:
 def _order(comparison: Comparison) -> tuple[bool, str]:
     """Put all queries first and code-switched ones last, as everywhere on the page."""
     language = comparison.query_language or ""
-    return MIX in language, language
+    return is_mixed(language), language
 
 
 def _meaning(metric: str) -> str:

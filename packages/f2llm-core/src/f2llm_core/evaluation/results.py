@@ -2,9 +2,9 @@ r"""What an evaluation found, as plain data: the one form that terminal, JSON an
 
 `EvaluationResults.to_dict` gives, and `from_dict` takes, this (shortened):
 
-    {"schema": 2,
+    {"schema": 3,
      "data": {"name": "debian", "task": "retrieval", "documents": 880, "judgements": 3520,
-              "queries": {"de": 440, "ja": 440, "de+en": 440},
+              "queries": {"de": 440, "ja": 440, "de+en": 440}, "questions": 440,
               "document_languages": {"de": 220, "ja": 220}},
      "settings": {"metrics": ["nDCG@10", "R@100", "RR@10"], "seed": 0, "resamples": 1000,
                   "confidence": 0.95},
@@ -67,14 +67,29 @@ __all__ = [
     "Speed",
     "SystemResult",
     "WorstQuery",
+    "is_mixed",
+    "languages_of",
 ]
 
 #: Raised when fields come, go, or begin to mean something else.
-SCHEMA = 2
+SCHEMA = 3
 #: Bytes of one number of a stored vector: float32, which the vector stores keep.
 BYTES_PER_NUMBER = 4
-#: What a language such as `"de+en"` is made of: a query of mixed languages (code-switched).
+#: Stands between the two languages of a code-switched query, as in `"de+en"`.
 MIX = "+"
+
+
+def is_mixed(language: str | None) -> bool:
+    """Tell whether a language is two, as in `"de+en"`; `"c++"` is one."""
+    return len(languages_of(language)) > 1
+
+
+def languages_of(language: str | None) -> tuple[str, ...]:
+    """Return the two languages of a code-switched query, or the one; none of None."""
+    if language is None:
+        return ()
+    parts = tuple(language.split(MIX))
+    return parts if len(parts) == 2 and all(parts) else (language,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +102,7 @@ class DataSummary:
         documents: How many.
         judgements: Pairs of query and document that the data calls relevant.
         queries: How many by language; the key is `""` where they have none.
+        questions: Of these, those that say different things: one question in ten languages is one.
         document_languages: Documents by language, likewise.
     """
 
@@ -95,6 +111,7 @@ class DataSummary:
     documents: int
     judgements: int
     queries: Mapping[str, int]
+    questions: int
     document_languages: Mapping[str, int]
 
 
@@ -146,7 +163,7 @@ class EvaluationResults:
     def query_languages(self) -> tuple[str, ...]:
         """Languages that have a score, sorted; those of code-switched queries come last."""
         found = {s.query_language for s in self.systems[0].scores if s.query_language is not None}
-        return tuple(sorted(found, key=lambda language: (MIX in language, language)))
+        return tuple(sorted(found, key=lambda language: (is_mixed(language), language)))
 
     @property
     def document_languages(self) -> tuple[str, ...]:

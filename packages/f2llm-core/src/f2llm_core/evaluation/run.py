@@ -15,7 +15,6 @@ from f2llm_core.evaluation.measure import Measured, measure
 from f2llm_core.evaluation.metrics import DEFAULT_METRICS, Metrics, Values
 from f2llm_core.evaluation.recommend import recommend
 from f2llm_core.evaluation.results import (
-    MIX,
     SCHEMA,
     Comparison,
     DataSummary,
@@ -24,6 +23,7 @@ from f2llm_core.evaluation.results import (
     Score,
     Settings,
     SystemResult,
+    is_mixed,
 )
 from f2llm_core.evaluation.statistics import Resampling, holm, number_groups
 from f2llm_core.evaluation.systems import System
@@ -116,6 +116,7 @@ def _summary(dataset: Dataset, task: str | None) -> DataSummary:
         documents=len(dataset.passages),
         judgements=sum(g > 0 for grades in dataset.judgements.values() for g in grades.values()),
         queries=count_languages([query.language for query in dataset.queries]),
+        questions=len({query.group for query in dataset.queries}),
         document_languages=count_languages([passage.language for passage in dataset.passages]),
     )
 
@@ -123,7 +124,7 @@ def _summary(dataset: Dataset, task: str | None) -> DataSummary:
 def _slices(dataset: Dataset) -> dict[Slice, Places]:
     """Return the places of the queries of every language and pair; code-switched ones apart."""
     members: dict[Slice, list[int]] = {}
-    mixed = [MIX in (query.language or "") for query in dataset.queries]
+    mixed = [is_mixed(query.language) for query in dataset.queries]
     for place, (query, to) in enumerate(
         zip(dataset.queries, dataset.document_languages, strict=True)
     ):
