@@ -20,6 +20,7 @@ from f2llm_core import (
     FingerprintWarning,
     StoreError,
     guard,
+    index,
     open_chroma,
     open_store,
 )
@@ -195,3 +196,26 @@ def test_llama_index_reads_what_we_write_and_we_what_it_writes(tmp_path, fresh, 
         assert [(cause.kind, cause.rows) for cause in report.causes] == [("other model", 3)]
         opened.delete([n.node_id for n in nodes[:3]])
         assert audit(store, model).right
+
+
+def test_a_relative_path_outlasts_another_working_directory(tmp_path, embeddings, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    store = open_chroma(embeddings, "papers", path="db")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    index(store, embeddings, [("a", "text")])
+    assert (tmp_path / "db" / "f2llm.lock").exists()
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_a_client_whose_folder_is_not_found_any_more_is_refused(tmp_path, fresh, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with chroma_client("db") as client:
+        collection = client.create_collection("papers", embedding_function=None)
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        with pytest.raises(
+            StoreError, match=r"elsewhere.db any more\. Give Chroma's client an abs"
+        ):
+            index(collection, fresh, [("a", "text")])
+    assert list((tmp_path / "elsewhere").iterdir()) == []

@@ -13,6 +13,7 @@ from f2llm_core.stores import open_store
 from f2llm_core.stores.base import PAGE, sample
 from f2llm_core.stores.chroma import ChromaStore
 from f2llm_core.stores.filters import parse
+from f2llm_core.stores.pgvector_layouts import refusal
 from store_kinds import KINDS, passes
 
 WIDTH = 8
@@ -248,6 +249,49 @@ def test_any_number_of_rows(store, framework_store, of):
     records = store.get([ids[i] for i in some])
     np.testing.assert_allclose(records.vectors, vectors[list(some)], atol=1e-6)
     assert records.documents == [documents[i] for i in some]
+
+
+def test_an_index_of_postgresql_gives_as_many_rows_as_are_asked_for(tmp_path):
+    fake = DeterministicFakeEmbedding(size=WIDTH)
+    with KINDS["langchain_pgvector_table"](tmp_path, fake, WIDTH) as raw:
+        store = open_store(raw)
+        store.upsert(*rows_of(2500))
+        column = f"{store._embedding} vector_cosine_ops"
+        store._query("make an index", f"CREATE INDEX ON {store._table} USING hnsw ({column})")
+        asked = unit_rows(1, seed=9)[0]
+        found = store.search(asked, 200)
+        assert len(found) == 200  # of itself such an index gives 40
+        similarities = [match.similarity for match in found]
+        assert similarities == sorted(similarities, reverse=True)
+        exact = np.sort(unit_rows(2500) @ asked)[::-1][:200]
+        assert np.mean(similarities) > 0.99 * np.mean(exact)
+
+
+def test_metadata_that_a_column_does_not_take_is_refused_before_anything_is_embedded(tmp_path):
+    fake = DeterministicFakeEmbedding(size=WIDTH)
+    with KINDS["langchain_pgvector_table"](tmp_path, fake, WIDTH) as raw:
+        store = open_store(raw)
+        ids, vectors, documents, _ = rows_of(1)
+        for value in (7, "7", " -7 ", None, -(2**31)):
+            assert store.refusal("text", {"it's": value}) is None
+            store.upsert(ids, vectors, documents, [{"it's": value}])
+        for value in ("many", True, 7.5, [7], 2**31, ""):
+            assert "integer" in store.refusal("text", {"it's": value})
+            with pytest.raises(StoreError, match="Nothing was written"):
+                store.upsert(ids, vectors, documents, [{"it's": value}])
+
+
+@pytest.mark.parametrize(
+    ("type_", "fit", "misfit"),
+    [
+        ("boolean", [True, False, 1, "yes", "F"], ["maybe", 2, "o", "", [True]]),
+        ("double precision", [1, 2.5, "1e3", "nan"], ["x", True, [1]]),
+        ("numeric(10,2)", [1, "2.5"], ["x"]),
+        ("text", ["x", 1, [1], True], []),
+    ],
+)
+def test_what_fits_into_a_column(type_, fit, misfit):
+    assert [value for value in [*fit, *misfit] if refusal("", {"k": value}, {"k": type_})] == misfit
 
 
 def test_what_no_index_should_hold_is_refused_before_anything_is_written(store):

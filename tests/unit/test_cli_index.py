@@ -69,6 +69,16 @@ def test_fields_have_names(run, tmp_path):
     assert "x" not in metadata
 
 
+def test_options_that_would_do_nothing_are_said(run, file):
+    assert (
+        "--id-field text: that is the field of the text"
+        in run(file, "--id-field", "text", code=2).stderr
+    )
+    result = run(file, "--metadata", "titel", "--metadata", "of")
+    assert result.stderr.splitlines()[-1].endswith("named by --metadata: titel.")
+    assert run(file, "--metadata", "n").stderr == ""
+
+
 def test_a_broken_line_is_named_and_what_came_before_is_kept(run, file, tmp_path):
     broken = tmp_path / "broken.jsonl"
     broken.write_text('{"text": "good"}\n{"text": "surrogate \\ud800"}\n', encoding="utf-8")

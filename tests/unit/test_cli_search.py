@@ -8,8 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from f2llm_core.cli import main
-from f2llm_core.cli.search import Found
-from store_kinds import COSINE, chroma_client
+from f2llm_core.cli.search import Found, find
+from f2llm_core.indexing import index
+from store_kinds import COSINE, MemoryStore, chroma_client
 
 TEXTS = {
     "webb": "The telescope sees infrared light.\nIts mirror is 6.5 m wide.",
@@ -94,3 +95,26 @@ def test_an_empty_collection_is_said_and_no_error(search):
     result = search(QUERY, collection="empty")
     assert (result.stdout, result.stderr) == ("", "Chroma collection 'empty' holds no rows.\n")
     assert json.loads(search(QUERY, "--json", collection="empty").stdout)[0]["found"] == []
+
+
+@pytest.mark.parametrize("command", ["search", "audit"])
+def test_a_damaged_database_is_an_error(tmp_path, demo_model, command):
+    (tmp_path / "chroma.sqlite3").write_bytes(b"damage" * 999)
+    arguments = [command, demo_model, *(["x"] if command == "search" else [])]
+    arguments += ["--chroma", tmp_path, "--collection", "papers"]
+    result = CliRunner().invoke(main, list(map(str, arguments)))
+    assert result.exit_code == 1
+    assert "could not open the collection 'papers'" in result.stderr.splitlines()[-1]
+
+
+def test_a_row_that_is_deleted_meanwhile_is_left_out(encoder):
+    class Busy(MemoryStore):
+        def search(self, vector, k, *, where=None):
+            matches = super().search(vector, k, where=where)
+            self.delete([matches[0].id])
+            return matches
+
+    store = Busy()
+    index(store, encoder, list(TEXTS.items()))
+    [found] = find(store, encoder, [QUERY], 3)
+    assert len(found) == 2

@@ -274,7 +274,7 @@ def test_a_source_by_metadata_outlasts_random_ids(encoder, store):
     text = " ".join(f"word{i}" for i in range(60))
     first = index(store, encoder, chunks_of(text, "random"), source_key="file")
     again = index(store, encoder, chunks_of(text, "another"), source_key="file")
-    assert again.embedded == 0
+    assert counts(again) == (0, 0, first.added, 0)
     assert len(store.rows) == first.added
     with pytest.raises(InputError, match=r"documents\[0\]: its metadata has no 'page'"):
         index(store, encoder, chunks_of(text), source_key="page")
@@ -406,6 +406,21 @@ def test_too_long_a_text_can_be_an_error(encoder, store):
     assert [failure.place for failure in report.failed] == ["documents[7]", "documents[15]"]
     assert report.failed[0].reason.startswith("documents[7] has 101 tokens")
     assert_right(store, encoder, numbered(14))
+
+
+def test_texts_that_are_too_long_are_counted_once(encoder, store, monkeypatch):
+    strict = encoder.with_options(max_length=50, on_truncate="error")
+    backend = type(strict._backend)
+    submitted = []
+    submit = backend.submit
+    monkeypatch.setattr(
+        backend, "submit", lambda *a, **k: submitted.append(len(a[1])) or submit(*a, **k)
+    )
+    long = [(f"long {i}", LONG[1]) for i in range(6)]
+    report = index(store, strict, [long[0], *numbered(2), *long[1:]], on_error="collect")
+    assert [f.place for f in report.failed] == [f"documents[{i}]" for i in (0, 3, 4, 5, 6, 7)]
+    assert report.failed[-1].reason.startswith("documents[7] has 101 tokens, max_length is 50.")
+    assert submitted == [8, 2]
 
 
 def test_only_bad_documents_leave_nothing(encoder, store):

@@ -17,6 +17,7 @@ from f2llm_core import (
     TwoStageStore,
     guard,
 )
+from f2llm_core.auditing import audit
 from f2llm_core.indexing import index
 from f2llm_core.matryoshka import truncate
 from f2llm_core.stores import VectorStore, open_store
@@ -258,6 +259,22 @@ class TestWithAModel:
         assert anew.width == 64
         assert len(anew._full.read([e.id for e in store.entries()])) == 1
 
+    def test_a_file_of_another_collection_is_left_alone(
+        self, store: TwoStageStore, encoder: F2LLM, tmp_path: Path
+    ):
+        index(store, encoder, TEXTS)
+        another = MemoryStore()
+        another.name = "Memory collection 'drafts'"
+        confused = TwoStageStore(another, tmp_path / "papers.full", dimensions=16)
+        with pytest.raises(
+            FingerprintError, match=r"of Memory collection 'papers', not of .*draft"
+        ):
+            index(confused, encoder, TEXTS[:1])
+        assert len(store.search(encoder.encode_query("x"), 3)) == 3
+        (tmp_path / "papers.full").unlink()
+        [cause] = audit(store, encoder).causes
+        assert cause.message == f"None of its {len(TEXTS)} rows has a vector."
+
     def test_nor_does_it_grow_when_a_collection_is_made_anew_by_the_same_model(
         self, encoder: F2LLM, tmp_path: Path
     ):
@@ -277,7 +294,8 @@ class TestWithAModel:
         store.write_stamp(elsewhere)
         with pytest.raises(FingerprintError, match="adopt=True"):
             guard(store, encoder)
-        store._full.write_stamp(encoder.fingerprint.to_dict())  # as if killed between the two
+        stamp = encoder.fingerprint.to_dict()
+        store._full.write_stamp(stamp, store._cut.name)  # as if killed between the two
         with pytest.raises(FingerprintError, match="does not belong"):
             guard(store, encoder)
         guard(store, encoder, adopt=True)

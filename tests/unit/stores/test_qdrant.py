@@ -32,6 +32,15 @@ def test_an_id_is_a_number_only_as_numbers_are_written(client):
     assert store.get(["7"]).documents == ["seven"]
 
 
+def test_a_key_that_no_filter_can_name_is_said(client):
+    client.create_collection("papers", vectors_config=COSINE)
+    store = open_store(QdrantVectorStore(client, "papers", embedding=FAKE))
+    store.upsert(["7"], np.ones((1, 64)), ["seven"], [{'a"b': 1, "a.b": 1}])
+    assert len(store.search(np.ones(64), 1, where={"a.b": 1})) == 1
+    with pytest.raises(ConfigurationError, match="cannot filter by 'a\"b'"):
+        store.search(np.ones(64), 1, where={'a"b': 1})
+
+
 def test_a_collection_that_is_not_there_is_said(client, encoder):
     store = QdrantVectorStore(client, "x", embedding=FAKE, validate_collection_config=False)
     with pytest.raises(StoreError, match=r"'x' does not exist\. Create it first"):

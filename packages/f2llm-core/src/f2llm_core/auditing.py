@@ -98,7 +98,10 @@ def audit(store: object, model: object, sample: int = 50, seed: int = 0) -> Repo
     records = draw(opened, sample, seed)
     kept = [i for i, document in enumerate(records.documents) if document is not None]
     if not kept:
-        said = "It holds no rows." if not records.ids else "It holds no texts to embed again."
+        said = "It holds no texts to embed again."
+        if not records.ids:
+            count = opened.count()
+            said = f"None of its {count:,} rows has a vector." if count else "It holds no rows."
         return Report(opened.name, 0, float("nan"), (Cause("nothing to compare", 0, said),))
     width = records.vectors.shape[1]
     if width > encoder.width:

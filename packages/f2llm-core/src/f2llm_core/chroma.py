@@ -219,7 +219,7 @@ def open_chroma(
     place = f" in {path}" if client is None else ""
     with store_errors(f"Chroma collection {collection!r}{place}", "be opened"):
         if path is not None:
-            folder = str(Path(path).expanduser())
+            folder = str(Path(path).expanduser().absolute())  # it opens files again later
             client = chromadb.PersistentClient(folder, Settings(anonymized_telemetry=False))
         store = Chroma(
             collection,

@@ -45,11 +45,15 @@ class InputError(F2LLMError, ValueError):
 
     Attributes:
         index: Position of the offending text in the call, or None if the container itself is wrong.
+        others: Errors of later texts of the call that were found with this one.
     """
 
-    def __init__(self, message: str, *, index: int | None = None) -> None:
+    def __init__(
+        self, message: str, *, index: int | None = None, others: Sequence[InputError] = ()
+    ) -> None:
         super().__init__(message)
         self.index = index
+        self.others = tuple(others)
 
 
 class DataError(F2LLMError, ValueError):

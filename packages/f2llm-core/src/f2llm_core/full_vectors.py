@@ -53,10 +53,17 @@ class FullVectors:
         stamp = self._fact("stamp")
         return None if stamp is None else dict(stamp)
 
-    def write_stamp(self, stamp: Mapping[str, Any]) -> None:
-        """Keep a JSON object with the vectors."""
+    @property
+    def collection(self) -> str | None:
+        """Name of the collection that `write_stamp` was told; None as long as it was not."""
+        name: str | None = self._fact("collection")
+        return name
+
+    def write_stamp(self, stamp: Mapping[str, Any], collection: str) -> None:
+        """Keep a JSON object with the vectors, and the name of the collection that has the rows."""
         with self._writing() as connection:
             _keep(connection, "stamp", dict(stamp))
+            _keep(connection, "collection", collection)
 
     def read(self, ids: Sequence[str]) -> dict[str, Vectors]:
         """Return the vectors of those ids that have one, `(width,)` float32 each."""

@@ -121,17 +121,21 @@ class TruncationReport:
             raise ConfigurationError(msg)
         found = [(offset + i, n) for i, n in enumerate(lengths) if n > self._max_length]
         if found and self._policy == "error":
-            index, length = found[0]
-            others = f" ({len(found) - 1} more are too long, too)" if len(found) > 1 else ""
-            msg = (
-                f"{self._name(index)} has {length} tokens, max_length is {self._max_length}"
-                f"{others}. Split it, raise max_length, or pass on_truncate='warn' to embed its "
-                "head."
-            )
-            raise InputError(msg, index=index)
+            others = [self._refusal(index, length) for index, length in found[1:]]
+            more = f" ({len(others)} more are too long, too)" if others else ""
+            raise self._refusal(*found[0], more, others)
         self._count += len(found)
         room = _NAMED_IN_WARNING - len(self._named)
         self._named += [f"{self._name(index)} ({length} tokens)" for index, length in found[:room]]
+
+    def _refusal(
+        self, index: int, length: int, more: str = "", others: Sequence[InputError] = ()
+    ) -> InputError:
+        msg = (
+            f"{self._name(index)} has {length} tokens, max_length is {self._max_length}{more}. "
+            "Split it, raise max_length, or pass on_truncate='warn' to embed its head."
+        )
+        return InputError(msg, index=index, others=others)
 
     def close(self) -> None:
         """Issue the call's one `TruncationWarning`, if there is anything to say."""

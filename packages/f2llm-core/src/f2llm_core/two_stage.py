@@ -146,12 +146,22 @@ class TwoStageStore:
 
         What the file holds of another stamp is kept as long as the collection has rows: they are
         given another name for the same model then, as `guard(…, adopt=True)` does.
+
+        Raises:
+            FingerprintError: The collection is empty, and the file another one's.
         """
         kept = self._full.read_stamp()
         same = kept == dict(stamp) and self._cut.read_stamp() is not None
         if kept is not None and not same and self._cut.count() == 0:
-            self._full.clear()  # of a collection that is no more
-        self._full.write_stamp(stamp)
+            if (owner := self._full.collection) not in {None, self._cut.name}:
+                msg = (
+                    f"{self._full.path} holds the full vectors of {owner}, not of "
+                    f"{self._cut.name}. Choose another path; or delete the file, if that "
+                    "collection is no more."
+                )
+                raise FingerprintError(msg)
+            self._full.clear()  # the collection is made anew
+        self._full.write_stamp(stamp, self._cut.name)
         narrow = {"dimensions": self.dimensions, _FULL: stamp["dimensions"]}
         self._cut.write_stamp({**stamp, **narrow})
 
@@ -190,7 +200,7 @@ class TwoStageStore:
         """
         self._check_cut(np.shape(vectors)[-1])
         if self._full.read_stamp() is None and (stamp := self.read_stamp()):
-            self._full.write_stamp(stamp)  # the file was lost
+            self._full.write_stamp(stamp, self._cut.name)  # the file was lost
         given = batches(self, ids, vectors, documents, metadatas)
         for keys, rows, texts, metadata in given:
             cut = truncate(rows, self.dimensions)

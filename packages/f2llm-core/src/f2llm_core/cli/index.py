@@ -21,6 +21,8 @@ from f2llm_core.cli.shared import (
 )
 
 if TYPE_CHECKING:  # numpy comes with it, and --help must not wait for it
+    from collections.abc import Iterator
+
     from f2llm_core.indexing import IndexReport
 
 
@@ -81,28 +83,36 @@ def index(
     from f2llm_core import F2LLM
     from f2llm_core.indexing import index as index_documents
     from f2llm_core.indexing.jsonl import read_jsonl
+    from f2llm_core.indexing.records import Placed
 
+    if id_field == text_field:
+        msg = f"--id-field {id_field}: that is the field of the text."
+        raise click.UsageError(msg)
     encoder = F2LLM(model, dimensions=dimensions, **load)
-    records = (
-        record
-        for path in files
-        for record in read_jsonl(
-            path,
-            text_field=text_field,
-            id_field=id_field,
-            metadata_fields=metadata or None,
-        )
-    )
+    unseen = set(metadata)
+
+    def read() -> Iterator[Placed]:
+        for path in files:
+            for place, found in read_jsonl(
+                path, text_field=text_field, id_field=id_field, metadata_fields=metadata or None
+            ):
+                if isinstance(found, tuple):
+                    unseen.difference_update(found[2])
+                yield Placed(place, found)
+
     report = index_documents(
         open_collection(chroma, collection),
         encoder,
-        records,
+        read(),
         remove_missing="collection" if remove_missing else "source",
         on_error="collect" if keep_going else "raise",
         batch_size=batch_size,
         show_progress=is_terminal(sys.stderr),
     )
     print_json(asdict(report)) if as_json else click.echo(_said(report))
+    if unseen:
+        named = ", ".join(sorted(unseen))
+        click.echo(f"No line has metadata in the field named by --metadata: {named}.", err=True)
     if report.failed:
         summary = f"Lines left out: {len(report.failed):,}; so nothing was removed."
         print_failures([f"{f.place}: {f.reason}" for f in report.failed], summary)

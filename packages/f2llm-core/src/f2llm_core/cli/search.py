@@ -123,7 +123,10 @@ def find(store: VectorStore, encoder: F2LLM, queries: list[str], count: int) -> 
         matches = store.search(vector, count)
         rows = store.get([match.id for match in matches])
         text_of = dict(zip(rows.ids, zip(rows.documents, rows.metadatas, strict=True), strict=True))
-        found.append([Found(*match, *text_of[match.id]) for match in matches])
+        # A row that was deleted meanwhile is not there any more.
+        found.append(
+            [Found(*match, *text_of[match.id]) for match in matches if match.id in text_of]
+        )
     return found
 
 

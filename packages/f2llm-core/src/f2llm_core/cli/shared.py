@@ -120,19 +120,22 @@ def open_existing(folder: Path, name: str) -> VectorStore:
     Raises:
         MissingExtraError: Chroma is not installed.
         ConfigurationError: The folder is no Chroma database, or has no such collection.
+        StoreError: The database is damaged.
     """
     from f2llm_core.errors import ConfigurationError
     from f2llm_core.stores import open_store
+    from f2llm_core.stores.base import store_errors
 
     if not (folder / "chroma.sqlite3").exists():  # opening it would make it
         msg = f"{folder} is no Chroma database: it has no chroma.sqlite3."
         raise ConfigurationError(msg)
-    client = _client(folder)
-    names = sorted(found.name for found in client.list_collections())
-    if name not in names:
-        msg = f"{folder} has no collection {name!r}. It has: {', '.join(names) or 'none'}."
-        raise ConfigurationError(msg)
-    return open_store(client.get_collection(name, embedding_function=None))
+    with store_errors(f"{folder}", f"open the collection {name!r}"):
+        client = _client(folder)
+        names = sorted(found.name for found in client.list_collections())
+        if name not in names:
+            msg = f"{folder} has no collection {name!r}. It has: {', '.join(names) or 'none'}."
+            raise ConfigurationError(msg)
+        return open_store(client.get_collection(name, embedding_function=None))
 
 
 def _client(folder: Path) -> ClientAPI:
@@ -144,4 +147,5 @@ def _client(folder: Path) -> ClientAPI:
     except ImportError as error:
         feature = "A Chroma collection (--chroma)"
         raise MissingExtraError(feature, "chroma") from error
-    return chromadb.PersistentClient(folder, Settings(anonymized_telemetry=False))
+    # It opens files again later, and knows a folder only by one of its names.
+    return chromadb.PersistentClient(folder.absolute(), Settings(anonymized_telemetry=False))

@@ -103,12 +103,13 @@ class RowMaker:
         if source is not None:
             check_text(source)
         metadata = {k: v for k, v in metadata.items() if k not in {SOURCE, DIGEST}}
-        digest = _digest(metadata)
+        # With a source of one's own, the random ids of LlamaIndex's documents change nothing.
+        digest = _digest(metadata if self._source_key is None else _without_document(metadata))
         number = self._number(source, text)
         whole = self._namespace + json.dumps([source, number, text])
         id_ = str(UUID(bytes=hashlib.sha256(whole.encode()).digest()[:16]))
         if _NODE in metadata:
-            metadata = {**metadata, _NODE: _with_id(metadata[_NODE], id_)}
+            metadata = {**metadata, _NODE: _changed(metadata[_NODE], id_=id_)}
         source = id_ if source is None else source
         return Row(id_, source, text, stored, {**metadata, SOURCE: source, DIGEST: digest}, place)
 
@@ -193,13 +194,21 @@ def _node(node: Any) -> _Content:  # noqa: ANN401  (not imported)
     )
 
 
-def _with_id(node: Any, id_: str) -> str:  # noqa: ANN401  (anything may come)
-    """Return a node as JSON with another id, which LlamaIndex takes from there."""
+def _changed(node: Any, **fields: object) -> str:  # noqa: ANN401  (anything may come)
+    """Return a node as JSON with other fields, which LlamaIndex takes from there."""
     try:
-        return json.dumps(json.loads(node) | {"id_": id_}, ensure_ascii=False)
+        return json.dumps(json.loads(node) | fields, ensure_ascii=False)
     except (TypeError, ValueError) as error:
         msg = f"the {_NODE!r} in its metadata is no LlamaIndex node as JSON"
         raise InputError(msg) from error
+
+
+def _without_document(metadata: Metadata) -> Metadata:
+    """Return the metadata of a LlamaIndex node without the id of the document it is of."""
+    if _NODE not in metadata:
+        return metadata
+    kept = {k: v for k, v in metadata.items() if k not in {"document_id", "doc_id", "ref_doc_id"}}
+    return {**kept, _NODE: _changed(metadata[_NODE], relationships={})}
 
 
 def _digest(metadata: Metadata) -> str:

@@ -200,13 +200,15 @@ class Run:
             except InputError as error:  # too long, and the model's options make that an error
                 if error.index is None:
                     raise
-                failed = rows[error.index]
-                self._unwritten.discard(failed.id)
-                self._fail(failed.place, str(error))
+                found = [error, *error.others] if self._collect else [error]
+                bad = {one.index: str(one) for one in found if one.index is not None}
+                for place, reason in bad.items():
+                    self._unwritten.discard(rows[place].id)
+                    self._fail(rows[place].place, reason)
                 if not self._collect:
                     self._submit(rows[: error.index])
                     return False
-                rows = rows[: error.index] + rows[error.index + 1 :]
+                rows = [row for place, row in enumerate(rows) if place not in bad]
                 continue
             self._flying = Call(pending, self._model.dimensions)
             break

@@ -7,6 +7,7 @@ that both sides see the same rows in the same layout.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -209,7 +210,7 @@ def batches(
         )
         raise StoreError(msg)
     if len(set(ids)) != len(ids):
-        twice = next(i for n, i in enumerate(ids) if i in set(ids[:n]))
+        twice = next(id_ for id_, times in Counter(ids).items() if times > 1)
         msg = f"{name}: the id {twice!r} comes twice in one call; keep one row of each id."
         raise StoreError(msg)
     bad = np.flatnonzero(~searchable(rows))

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from f2llm_core.errors import StoreError
 from f2llm_core.matryoshka import Vectors
 from f2llm_core.stores.base import (
-    PAGE,
     Entry,
     Match,
     Metadata,
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 # Key of the stamp, a JSON string as Chroma's metadata is flat; and name of the embedding function.
 STAMP = "f2llm"
 
+# Rows listed at a time: Chroma counts its way to where a page begins, so few large ones.
+_LISTED = 10_000
 _PATIENCE = 2.0  # seconds of waiting for another process before it is said
 _LOGGER = logging.getLogger(__name__)
 
@@ -135,7 +137,14 @@ class ChromaStore:
         if not settings.is_persistent or settings.chroma_server_host:
             yield
             return
-        lock = FileLock(Path(settings.persist_directory) / "f2llm.lock")
+        folder = Path(settings.persist_directory)
+        if not (folder / "chroma.sqlite3").exists():  # a relative path, and no longer from there
+            msg = (
+                f"{self.name}: its database is not in {folder.absolute()} any more. Give Chroma's "
+                "client an absolute path if the working directory changes."
+            )
+            raise StoreError(msg)
+        lock = FileLock(folder / "f2llm.lock")
         with store_errors(self.name, "be locked for writing"):
             try:
                 lock.acquire(timeout=_PATIENCE)
@@ -155,16 +164,17 @@ class ChromaStore:
     def entries(self, keys: Sequence[str] = ()) -> Iterator[Entry]:
         """Yield every row's id; rows that others add or delete meanwhile may be missed."""
         offset = 0
+        size = min(_LISTED, self.max_batch_size)
         while True:
             with store_errors(self.name, "list its rows"):
                 page = self._collection.get(
-                    limit=PAGE, offset=offset, include=["metadatas"] if keys else []
+                    limit=size, offset=offset, include=["metadatas"] if keys else []
                 )
             found: list[Any] = page["metadatas"] or [None] * len(page["ids"])
             for id_, metadata in zip(page["ids"], found, strict=True):
                 yield Entry(id_, {k: metadata[k] for k in keys if metadata and k in metadata})
-            offset += PAGE
-            if len(page["ids"]) < PAGE:
+            offset += size
+            if len(page["ids"]) < size:
                 return
 
     def get(self, ids: Sequence[str]) -> Records:

@@ -34,7 +34,7 @@ from f2llm_core.stores.base import (
     store_errors,
 )
 from f2llm_core.stores.filters import Where, to_sql
-from f2llm_core.stores.pgvector_layouts import COLLECTIONS, Layout, Run, literal, quoted
+from f2llm_core.stores.pgvector_layouts import COLLECTIONS, SCAN, Layout, Run, literal, quoted
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -123,8 +123,9 @@ class PGVectorStore:
             self._run(work)
 
     def refusal(self, document: str, metadata: Metadata) -> str | None:
-        """Say so of NUL characters, and of numbers that JSON does not have."""
-        return pgvector_layouts.refusal(document, metadata)
+        """Say so of NUL characters, and of values that JSON or a column does not take."""
+        types = {key: self._types[key] for key in self._layout.extra}
+        return pgvector_layouts.refusal(document, metadata, types)
 
     def exclusive(self) -> AbstractContextManager[object]:
         """A transaction is lock enough."""
@@ -195,7 +196,8 @@ class PGVectorStore:
     def search(self, vector: Vectors, k: int, *, where: Where | None = None) -> list[Match]:
         """Return the nearest rows by cosine, through an index if there is one for it.
 
-        With a filter, an index may return fewer than `k`: it is applied to what the index found.
+        With a filter, an index may return fewer than `k` before pgvector 0.8: it is applied to
+        what the index found.
         """
         chosen, values = to_sql(where, self._metadata)
         distance = f"{self._embedding} <=> CAST(:vector AS {self._types[self._layout.embedding]})"
@@ -204,7 +206,8 @@ class PGVectorStore:
             f"WHERE {self._where} AND {chosen} ORDER BY {distance} LIMIT :k"
         )
         values |= {"vector": f"[{','.join(map(repr, vector.tolist()))}]", "k": k}
-        return [Match(i, float(s)) for i, s in self._query("search", sql, **values)]
+        found = [Match(i, float(s)) for i, s in self._query("search", SCAN, sql, **values)]
+        return sorted(found, key=lambda match: -match.similarity)
 
     @cached_property
     def _types(self) -> dict[str, str]:

@@ -20,6 +20,17 @@ _PREPARER = dialect().identifier_preparer  # type: ignore[no-untyped-call]
 #: LangChain's table of collections.
 COLLECTIONS = "langchain_pg_collection"
 
+#: Before a search: by itself an HNSW index gives up at 40 rows, and an IVFFlat one at those of one
+#: list. From 0.8 on pgvector goes on until there are enough.
+SCAN = """
+SELECT set_config('hnsw.ef_search', CAST(greatest(least(1000, :k), CAST(coalesce(
+        nullif(current_setting('hnsw.ef_search', true), ''), '40') AS integer)) AS text), true),
+    CASE WHEN CAST(string_to_array(substring(extversion FROM '^[0-9]+[.][0-9]+'), '.') AS integer[])
+        >= ARRAY[0, 8] THEN set_config('hnsw.iterative_scan', 'strict_order', true)
+        || set_config('ivfflat.iterative_scan', 'relaxed_order', true) END
+FROM pg_extension WHERE extname = 'vector'
+"""
+
 #: Calls a function with a connection inside a transaction, and returns what it returns.
 Run = Callable[[Callable[["Connection"], list[Any]]], list[Any]]
 
@@ -49,6 +60,11 @@ class Layout:
     embedding: str
     extra: tuple[str, ...] = ()
     collection: str | None = None
+
+
+#: Bits of the integers of columns, but for the sign; and what a boolean may be written as.
+_BITS = {"smallint": 15, "integer": 31, "bigint": 63}
+_BOOLEANS = ("true", "false", "yes", "no", "on", "off", "1", "0")  # or the beginning of one
 
 
 class Opened(NamedTuple):
@@ -154,8 +170,14 @@ def literal(value: str) -> str:
     return "'" + value.replace("'", "''").replace(":", "\\:") + "'"
 
 
-def refusal(document: str, metadata: Metadata) -> str | None:
-    """Say why PostgreSQL, in whatever table, cannot hold a row; None if it can."""
+def refusal(document: str, metadata: Metadata, types: Mapping[str, str]) -> str | None:
+    """Say why PostgreSQL cannot hold a row; None if it can.
+
+    Args:
+        document: Its text.
+        metadata: What is kept beside it.
+        types: Of the table's columns for single keys of metadata. Numbers and booleans are checked.
+    """
     for where, found in (("text", document), ("metadata", metadata)):
         if any("\0" in text for text in _texts_in(found)):
             return f"its {where} holds a NUL character; remove it: text.replace('\\0', '')"
@@ -163,7 +185,25 @@ def refusal(document: str, metadata: Metadata) -> str | None:
         json.dumps(dict(metadata), allow_nan=False)
     except (TypeError, ValueError) as error:  # such as NaN
         return f"its metadata is no JSON: {error}"
+    for key, type_ in types.items():
+        if metadata.get(key) is not None and not _fits(metadata[key], type_):
+            return f"{key!r} of its metadata is {metadata[key]!r}, and the column {type_}"
     return None
+
+
+def _fits(value: object, type_: str) -> bool:
+    """Tell whether a column takes a value as JSON writes it; True for types not known here."""
+    written = value if isinstance(value, str) else json.dumps(value)
+    try:
+        if type_ in _BITS:
+            return bool(-(2 ** _BITS[type_]) <= int(written) < 2 ** _BITS[type_])
+        if type_ in {"real", "double precision"} or type_.startswith("numeric"):
+            float(written)
+    except ValueError:
+        return False
+    word = written.strip().lower()
+    known = word not in {"", "o"} and any(one.startswith(word) for one in _BOOLEANS)
+    return type_ != "boolean" or known
 
 
 def _texts_in(value: object) -> Iterator[str]:

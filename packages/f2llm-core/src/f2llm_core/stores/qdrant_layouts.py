@@ -6,6 +6,7 @@ import json
 import re
 from typing import Any, Protocol
 
+from f2llm_core.errors import ConfigurationError
 from f2llm_core.stores.base import Metadata
 
 _NODE = "_node_content"  # where LlamaIndex keeps a node
@@ -96,5 +97,12 @@ def _node(payload: Metadata) -> dict[str, Any]:
 
 
 def _quoted(key: str) -> str:
-    """Return a key as a step of a payload path, in which a dot would begin another step."""
+    """Return a key as a step of a payload path, in which a dot would begin another step.
+
+    Raises:
+        ConfigurationError: Qdrant has no path for it.
+    """
+    if '"' in key:
+        msg = f"where: Qdrant cannot filter by {key!r}, for it has a quotation mark in it."
+        raise ConfigurationError(msg)
     return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else f'"{key}"'
