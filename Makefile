@@ -65,10 +65,11 @@ peers: install ## Table: what the stock integrations do to the same checkpoint
 	$(run)python benchmarks/peers.py
 
 bench: install ## Measure speed, memory and cold start against the peers (minutes)
-	$(run)python -m benchmarks.run
+	$(run)python -m benchmarks.run --openvino-python "$(OPENVINO_PYTHON)"
 
 bench-llama-cpp: install $(llama_cpp) ## The same with llama.cpp among the peers, which is built first
-	$(run)python -m benchmarks.run --llama-cpp-python $(LLAMA_CPP_PYTHON)
+	$(run)python -m benchmarks.run --llama-cpp-python $(LLAMA_CPP_PYTHON) \
+		--out benchmarks/with_llama_cpp
 
 constraints: install ## Renew constraints.txt with the newest set that fits together
 	bash scripts/constraints.sh

@@ -23,6 +23,7 @@ from f2llm_core.evaluation.results import (
     Estimate,
     EvaluationResults,
     SystemResult,
+    is_mixed,
 )
 
 HERE = Path(__file__).resolve().parent
@@ -54,10 +55,12 @@ def markdown(results: EvaluationResults) -> str:
     """Write the findings as the README has them."""
     first = results.systems[0]
     data = results.data
-    queries = sum(data.queries.values())
+    queries, documents = sum(data.queries.values()), data.documents
+    mixed = sum(count for language, count in data.queries.items() if is_mixed(language))
+    apart = f" ({mixed:,} of them code-switched, counted apart)" if mixed else ""
     level = f"{results.settings.confidence:.0%}"
     parts = [
-        [f"{queries:,} queries, {data.documents:,} documents; in brackets {level} intervals."],
+        [f"{queries:,} queries{apart}, {documents:,} documents; in brackets {level} intervals."],
         [fill(f"- {line}", 118, subsequent_indent="  ") for line in results.recommendation],
         _widths(results, first),
         _languages(results, first),

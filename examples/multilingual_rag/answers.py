@@ -30,7 +30,7 @@ HUMAN = "Passages:\n\n{passages}\n\nQuestion: {question}"
 # A sentence ends after its mark, which needs a space behind it unless it is a Chinese or Japanese
 # one. A single letter before the dot makes an abbreviation ("e.g.", "z. B."). Blank lines and the
 # items of lists end a sentence, too; other line ends only wrap it.
-_SENTENCE_END = re.compile(r"(?<=[.!?…])(?<!\b\w\.)\s+|(?<=[。！？])|\n\s*\n|\n(?=\s*[-*•])")
+_SENTENCE_END = re.compile(r"(?<=[.!?…।॥؟۔።։])(?<!\b\w\.)\s+|(?<=[。！？])|\n\s*\n|\n(?=\s*[-*•])")
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ def show_answers(question: Question, answers: Mapping[str, Answer]) -> None:
 
 def _describe_hit(number: int, hit: Hit) -> Table:
     table = Table.grid(padding=(0, 1))
-    for width in (3, 4, 5):
+    for width in (3, 5, 5):
         table.add_column(width=width, no_wrap=True)
     table.add_column()
     title, source = hit.metadata["title"], hit.metadata["source"]

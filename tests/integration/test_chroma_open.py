@@ -125,6 +125,12 @@ def test_where_is_said_once(tmp_path, embeddings):
         open_chroma(DeterministicFakeEmbedding(size=8), "papers", path=tmp_path)
 
 
+def test_what_langchain_cannot_call_is_refused_before_anything_is_made(tmp_path, fresh):
+    with pytest.raises(ConfigurationError, match=r"F2LLMEmbeddings\.from_encoder"):
+        open_chroma(fresh, "papers", path=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_guard_over_every_store(tmp_path, embeddings, fresh, kind):
     with KINDS[kind](tmp_path / "db", embeddings, WIDTH) as framework_store:

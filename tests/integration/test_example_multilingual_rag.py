@@ -350,6 +350,12 @@ def test_sentences():
         "次の文はここです。",
         "an item",
     ]
+    for text in (
+        "यह पहला वाक्य है। यह दूसरा वाक्य है।",
+        "یہ پہلا جملہ ہے۔ یہ دوسرا جملہ ہے۔",
+        "هل هذا سؤال طويل؟ نعم، هو كذلك.",
+    ):
+        assert len(answers.split_sentences(text)) == 2
 
 
 def test_translations_of_one_passage_are_found_once():

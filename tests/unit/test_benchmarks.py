@@ -15,6 +15,7 @@ from benchmarks.llama_cpp import model_file
 from benchmarks.picture import draw
 from benchmarks.report import markdown, put_summary
 from benchmarks.summary import percentile, spread
+from benchmarks.targets import table_of_targets
 from f2llm_core import MODELS
 from f2llm_core.engine.config import Qwen3Config
 from f2llm_core.options import DTypeName
@@ -117,6 +118,25 @@ def test_the_committed_table_is_what_the_committed_results_say(file, tmp_path):
     assert markdown(results).strip() == shown.strip()
     draw(results, tmp_path / "picture.png")
     assert (tmp_path / "picture.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("folder", [".", "0.6B", "with_llama_cpp"])
+def test_aims_are_compared_with_what_the_table_says(folder):
+    file = RESULTS.parent / folder / "results.json"
+    results = json.loads(file.read_text(encoding="utf-8"))
+    said = {line[0]: line[1::2] for line in table_of_targets(results)}
+    for place, engine in enumerate(("f2llm-fp32", "f2llm-bf16")):
+        [row] = [r for r in results["rows"] if r["engine"] == engine]
+        shown = said["D, times sentence-transformers float32"][place].split()[0]
+        assert shown == f"{row['D']['times']:.2f}"
+
+
+def test_a_figure_just_below_its_aim_does_not_look_like_it():
+    results = json.loads(RESULTS.read_text(encoding="utf-8"))
+    [row] = [r for r in results["rows"] if r["engine"] == "f2llm-fp32"]
+    row["C"]["times"] = 7.996
+    said = {line[0]: line[1] for line in table_of_targets(results)}
+    assert said["C, times sentence-transformers float32"] == "7.9960 ✗"
 
 
 def test_the_readme_shows_the_committed_results():

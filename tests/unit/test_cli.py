@@ -292,7 +292,7 @@ def test_cache_clear_removes_one_model_or_all(filled, checkpoint, monkeypatch):
     done = run("cache", "clear", "--model", checkpoint.name, "--json")
     assert json.loads(done.stdout)["removed"] == 4
     F2LLM(checkpoint, cache=filled).encode_document("a")
-    assert run("cache", "clear").stdout.startswith("1 rows removed from ")
+    assert run("cache", "clear").stdout.startswith("1 row removed from ")
     assert json.loads(run("cache", "--json").stdout)["models"] == []
 
 

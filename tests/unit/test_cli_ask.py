@@ -70,6 +70,18 @@ def test_without_a_language_model_the_nearest_sentence_is_quoted(ask):
     assert "no language model was asked" in result.stderr
 
 
+def test_a_sentence_of_hindi_ends_at_its_mark(demo_model, tmp_path):
+    file = tmp_path / "hindi.jsonl"
+    text = "यह दूरबीन अवरक्त प्रकाश देखती है। ट्रेन नौ बजे चलती है। रोटी गर्म है।"
+    file.write_text(json.dumps({"text": text}), encoding="utf-8")
+    at = ["--chroma", tmp_path / "db", "--collection", "hindi"]
+    for command in (["index", demo_model, file], ["ask", demo_model, "ट्रेन कब चलती है?"]):
+        result = CliRunner().invoke(main, [str(word) for word in (*command, *at)])
+    quoted = result.stdout.splitlines()[0]
+    assert "ट्रेन नौ बजे चलती है।” [1]" in quoted
+    assert text not in quoted
+
+
 def test_passages_of_white_space_are_no_answer(demo_model, tmp_path):
     file = tmp_path / "blank.jsonl"
     file.write_text('{"text": "  \\n "}\n{"text": "\u3000"}\n', encoding="utf-8")

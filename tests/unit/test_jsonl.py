@@ -45,7 +45,7 @@ def test_fields_by_other_names(read):
         (b"[" * 100_000, "not valid JSON"),
         (b'["text"]', "expected a JSON object, not a list"),
         (b'{"id": "a"}', "no field 'text'; it has 'id'"),
-        (b'{"text": null}', "no field 'text'"),
+        (b'{"text": null}', "its field 'text' is null"),
         (b'{"text": "a"}', "no field 'id'; it has 'text'"),
     ],
 )

@@ -74,7 +74,10 @@ class Workshop:
         backend: Any = encoder._backend
         self._backend = getattr(backend, "inner", backend)  # a cache stands before another
         if not hasattr(self._backend, "checkpoint"):
-            msg = "An audit needs a model that runs in this process: backend='local'."
+            msg = (
+                "An audit needs a model that runs in this process: pass backend='local'; from a "
+                "shell, unset F2LLM_BASE_URL."
+            )
             raise ConfigurationError(msg)
         self._prompts = encoder.prompts
         self.right = Variant(encoder.prompts.document, max_length=encoder.max_length)

@@ -213,6 +213,12 @@ def open_chroma(
         msg = "open_chroma opens LangChain's Chroma: pip install langchain-chroma"
         raise ConfigurationError(msg) from error
     encoder_of(embeddings)
+    if not hasattr(embeddings, "embed_documents"):  # which LangChain's store calls
+        msg = (
+            f"embeddings={embeddings!r} is none of LangChain's: pass langchain_f2llm's "
+            "F2LLMEmbeddings(…), or F2LLMEmbeddings.from_encoder(encoder)."
+        )
+        raise ConfigurationError(msg)
     if (path is None) == (client is None):
         msg = "Pass either path, the folder of a Chroma database, or client."
         raise ConfigurationError(msg)

@@ -69,7 +69,7 @@ def clear(model: str | None, folder: Path | None, *, as_json: bool) -> None:
     if as_json:
         print_json({"path": str(opened.path), "removed": removed})
     else:
-        click.echo(f"{removed} rows removed from {opened.path}")
+        click.echo(f"{removed:,} {'row' if removed == 1 else 'rows'} removed from {opened.path}")
 
 
 def _open(folder: Path | None) -> EmbeddingCache:

@@ -54,14 +54,18 @@ _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 @click.argument("data", type=click.Path(exists=True, path_type=Path))
 @click.option("--format", help="beir, mteb, pairs or parallel; by default what DATA looks like.")
 @click.option("--field", multiple=True, help="As in query=question: a field of another name.")
-@click.option("--split", help="Of the judgements; test, or the only one.")
+@click.option("--split", help="Which judgements; by default test, or the only ones.")
 @click.option("--language", multiple=True, help="Only this one; repeatable.")
 @click.option("--code-switch", help="Language whose words are mixed into the others' queries.")
 @click.option("--model", "others", multiple=True, help="Another model to compare; repeatable.")
 @click.option("--baseline", multiple=True, help="module:Class?option=value&…; repeatable.")
 @click.option("--stock", is_flag=True, help="Also MODEL in the frameworks' own integrations.")
 @click.option("--dimensions", multiple=True, type=int, help="Width to try; repeatable.")
-@click.option("--metric", multiple=True, help="As in R@100; repeatable; the first leads.")
+@click.option(
+    "--metric",
+    multiple=True,
+    help="As in R@100; repeatable. Widths and systems are judged by the first.",
+)
 @click.option("--task", help="Preset of the instruction, for example code.")
 @click.option("--instruction", help="Of the queries, instead of the task's.")
 @click.option(
@@ -71,7 +75,13 @@ _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
     show_default=True,
     help="Of everything random.",
 )
-@click.option("--resamples", type=click.IntRange(100), default=1000, show_default=True)
+@click.option(
+    "--resamples",
+    type=click.IntRange(100),
+    default=1000,
+    show_default=True,
+    help="Of the intervals and tests.",
+)
 @click.option("--speed", is_flag=True, help="Measure speed, which no two runs have the same.")
 @click.option("--cache", is_flag=True, help="Keep vectors on disk for the next time.")
 @click.option("--run", type=_FILE, callback=_output, help="Write MODEL's ranking for trec_eval.")

@@ -280,7 +280,8 @@ def _first_line(error: Exception, token: Hidden | None) -> str:
 def _how_to_fetch(source: ModelSource, reason: str) -> str:
     revision = f" --revision {source.revision}" if source.revision else ""
     return (
-        f"{source.name} is not in the local cache and {reason}. On a machine with access run "
+        f"{source.name} is not in the local cache and {reason}; nor is there a folder of that name "
+        f"in {Path.cwd()}. On a machine with access run "
         f"`hf download {source.name}{revision}` and copy the cache (HF_HOME) over, or download "
         "the files into a folder and pass that folder as `model`."
     )

@@ -53,6 +53,8 @@ def _record(
         return InputError(f"expected a JSON object, not a {type(record).__name__}")
     for field in (text_field, *filter(None, [id_field])):
         if record.get(field) is None:
+            if field in record:
+                return InputError(f"its field {field!r} is null")
             fields = ", ".join(map(repr, record)) or "none"
             return InputError(f"no field {field!r}; it has {fields}")
     text, id_ = record.pop(text_field), record.pop(id_field or "id", None)
