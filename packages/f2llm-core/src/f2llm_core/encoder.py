@@ -41,10 +41,16 @@ class F2LLM(ConfiguredModel):
             float32, unit length: `(n, dimensions)`, or `(dimensions,)` for one `str`.
 
         Raises:
-            InputError: A text that cannot be embedded; nothing was computed.
+            InputError: A text that cannot be embedded, or too long where `on_truncate` is
+                `"error"`; nothing was computed.
+            ConfigurationError: The device or the width cannot be had with this model.
             ModelError: The model cannot be found or loaded.
+            EndpointError: With `base_url`: the server failed, or its answer is not to be believed.
             NonFiniteError: The model produced vectors that no index should hold.
             ClosedError: The model was closed.
+
+        Warns:
+            TruncationWarning: Of texts longer than `max_length` only the head was embedded.
         """
         return self._begin(texts, "query", show_progress=show_progress).result()
 
@@ -97,6 +103,8 @@ class F2LLM(ConfiguredModel):
 
         Raises:
             InputError: A text that cannot be embedded; its index counts from the stream's start.
+            ConfigurationError: `block_size` is no positive integer.
+            F2LLMError: Else as in `encode_query`, with the block that it befell.
         """
         block_size = check_positive("block_size", block_size)
         stream = enumerate(iterate_texts(texts))
@@ -112,6 +120,10 @@ class F2LLM(ConfiguredModel):
 
         Returns:
             Tokens of each text before truncation, prompt and EOS included.
+
+        Raises:
+            InputError: A text that cannot be embedded.
+            ModelError: There is no tokenizer on this machine.
         """
         batch = [check_text(texts)] if isinstance(texts, str) else check_texts(texts)
         prompt = self.prompts.of(side)

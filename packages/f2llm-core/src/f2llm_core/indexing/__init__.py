@@ -57,13 +57,16 @@ def index(
             LlamaIndex gives its documents random ids.
         remove_missing: Which rows are removed, after all others are stored: `"source"`, those of
             the sources that came, if their text did not come again; `"collection"`, all that did
-            not come; None, none. Only rows that were there before the call and were written by
-            `index`.
+            not come; None, none. Rows that `index` did not write, or that came after the call
+            began, always stay.
         on_error: What to do about a document that cannot be indexed: `"raise"`, once all before it
             are stored, or `"collect"`.
         batch_size: Rows on their way at most, half of them being embedded and half being stored.
             This many are embedded again after a crash.
         show_progress: Draw a progress bar with rate and time left.
+
+    Returns:
+        How many rows were added, changed, left alone, removed and embedded, and what failed.
 
     Raises:
         FingerprintError: The collection was made with another model; nothing was embedded.

@@ -35,6 +35,9 @@ def open_store(store: object) -> VectorStore:
             `PGVectorStore`; LlamaIndex's `ChromaVectorStore`, `QdrantVectorStore` or
             `PGVectorStore`; or a `VectorStore`, which is returned as it is.
 
+    Returns:
+        The same rows behind one interface; nothing of them is read yet.
+
     Raises:
         ConfigurationError: Anything else.
         StoreError: The store cannot be reached, or has no such collection.
