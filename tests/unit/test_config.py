@@ -1,4 +1,5 @@
 import pytest
+from transformers import Qwen3Config
 
 from f2llm_core import ModelLoadError
 from f2llm_core.engine.config import read_config
@@ -17,6 +18,21 @@ def test_reads_the_rotary_base_as_transformers_5_writes_it(tmp_path):
     rope = {"rope_theta": 5e5, "rope_type": "default"}
     folder = copy_model(tmp_path / "m", rope_theta=..., rope_parameters=rope)
     assert read_config(folder / "config.json").rope_theta == 5e5
+
+
+def test_the_newer_notation_of_the_rotary_base_wins(tmp_path):
+    folder = copy_model(tmp_path / "m", rope_theta=3e4, rope_parameters={"rope_theta": 5e5})
+    assert read_config(folder / "config.json").rope_theta == 5e5
+    folder = copy_model(tmp_path / "n", rope_theta=3e4, rope_parameters={"rope_type": "default"})
+    assert read_config(folder / "config.json").rope_theta == 3e4
+
+
+def test_absent_settings_have_the_defaults_of_transformers(tmp_path):
+    folder = copy_model(tmp_path / "m", rms_norm_eps=..., rope_theta=..., hidden_act=...)
+    reference, found = Qwen3Config(), read_config(folder / "config.json")
+    assert found.norm_eps == reference.rms_norm_eps
+    assert found.rope_theta == reference.rope_parameters["rope_theta"]
+    assert reference.hidden_act == "silu"
 
 
 def test_head_dim_is_never_derived_from_the_width(tmp_path):
@@ -78,6 +94,11 @@ def test_an_eos_that_is_no_token_id_is_refused(tmp_path, value):
 def test_heads_must_share_the_key_value_heads_evenly(tmp_path):
     with pytest.raises(ModelLoadError, match="multiple"):
         read_config(copy_model(tmp_path / "m", num_key_value_heads=3) / "config.json")
+
+
+def test_an_odd_head_cannot_be_turned_in_pairs(tmp_path):
+    with pytest.raises(ModelLoadError, match="head_dim=33 even"):
+        read_config(copy_model(tmp_path / "m", head_dim=33) / "config.json")
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def read_config(path: Path) -> Qwen3Config:
         head_dim=_positive({"head_dim": _DEFAULT_HEAD_DIM} | raw, "head_dim", path),
         intermediate_size=_positive(raw, "intermediate_size", path),
         norm_eps=_number({"rms_norm_eps": 1e-6} | raw, "rms_norm_eps", path),
-        rope_theta=_number({"rope_theta": 1e6} | raw | rope, "rope_theta", path),
+        rope_theta=_number({"rope_theta": 1e4} | raw | rope, "rope_theta", path),
         max_position=_positive(raw, "max_position_embeddings", path),
         eos_ids=_eos_ids(raw, path),
     )
