@@ -12,20 +12,28 @@ from texts import SCRIPTS, many_texts
 
 from f2llm_core import F2LLM, truncate
 from f2llm_core.models import trained_dimensions
+from support import copy_model
 
 #: Texts that contain control tokens are left out: the oracle parses them, we take them as text.
 TEXTS = [text for text in many_texts() if "<|" not in text]
 EXACT = 0.99999
 
 
-@pytest.fixture(scope="module", params=["tiny", "demo"])
-def folder(request, checkpoint, demo_model):
+@pytest.fixture(scope="module", params=["tiny", "demo", "other-settings"])
+def folder(request, checkpoint, demo_model, tmp_path_factory):
+    if request.param == "other-settings":  # those in which the other two are equal
+        target = tmp_path_factory.mktemp("model") / "other"
+        return copy_model(target, rope_theta=1e4, rms_norm_eps=0.1)
     return checkpoint if request.param == "tiny" else demo_model
+
+
+def load_oracle(folder):
+    return SentenceTransformer(str(folder), device="cpu", model_kwargs={"dtype": "float32"})
 
 
 @pytest.fixture(scope="module")
 def oracle(folder):
-    return SentenceTransformer(str(folder), device="cpu", model_kwargs={"dtype": "float32"})
+    return load_oracle(folder)
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +117,14 @@ def test_equal_for_a_symmetric_task(ours, oracle):
     prompt = "Instruct: Retrieve semantically similar text.\nQuery: "
     vectors = ours.with_options(task="sts").encode(TEXTS[:40])
     assert worst_cosine(vectors, oracle.encode(TEXTS[:40], prompt=prompt)) >= EXACT
+
+
+@pytest.mark.parametrize("older", [..., 3e4])
+def test_equal_for_the_rotary_base_as_transformers_5_writes_it(tmp_path, older):
+    rope = {"rope_theta": 1e4, "rope_type": "default"}
+    folder = copy_model(tmp_path / "m", rope_theta=older, rope_parameters=rope)
+    vectors = F2LLM(folder, dtype="float32").encode_document(TEXTS[:40])
+    assert worst_cosine(vectors, load_oracle(folder).encode_document(TEXTS[:40])) >= EXACT
 
 
 def test_bfloat16_stays_close(folder, vectors):

@@ -6,7 +6,7 @@ import torch
 from texts import many_texts
 
 from f2llm_core import F2LLM
-from f2llm_core.engine import blocked, qwen3, varlen
+from f2llm_core.engine import blocked, device, qwen3, varlen
 from f2llm_core.engine.attention import Prefix, RunAttention
 from f2llm_core.engine.blocked import BlockedAttention
 from f2llm_core.engine.device import choose_attention
@@ -159,8 +159,18 @@ def test_apples_gpus_get_no_fused_attention():
         assert choose_attention(torch.device("mps"), dtype) is BlockedAttention
 
 
-def test_a_gpu_keeps_float32_exact():
-    assert choose_attention(torch.device("cuda"), torch.float32) is RunAttention
+@pytest.mark.parametrize(
+    ("dtype", "works", "expected"),
+    [
+        (torch.float32, True, RunAttention),
+        (torch.bfloat16, True, VarlenAttention),
+        (torch.float16, True, VarlenAttention),
+        (torch.bfloat16, False, RunAttention),
+    ],
+)
+def test_a_gpu_keeps_float32_exact(monkeypatch, dtype, works, expected):
+    monkeypatch.setattr(device, "varlen_works", lambda *_: works)
+    assert choose_attention(torch.device("cuda"), dtype) is expected
 
 
 def aligned_at_the_first_key(query, key, value, query_ends, key_ends, *longest):
@@ -174,6 +184,15 @@ def aligned_at_the_first_key(query, key, value, query_ends, key_ends, *longest):
 def test_the_probe_tells_a_right_kernel_from_one_that_aligns_otherwise():
     assert agrees_with_runs(kernel_by_definition, CPU, torch.float32)
     assert not agrees_with_runs(aligned_at_the_first_key, CPU, torch.float32)
+
+
+@pytest.mark.parametrize("wrong", ["always", "causal", "last"])
+def test_the_probe_sees_a_kernel_that_is_five_percent_off(wrong):
+    def kernel(*args):
+        here = "last" if args[5] == 1 else "causal"
+        return kernel_by_definition(*args) * (1.05 if wrong in {here, "always"} else 1)
+
+    assert not agrees_with_runs(kernel, CPU, torch.float32)
 
 
 def not_there(*_):

@@ -6,6 +6,7 @@ import hashlib
 import random
 import sqlite3
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -221,6 +222,18 @@ def test_a_file_that_is_no_database_is_said_once_and_cleared(tmp_path):
     assert fetch(fresh, 1) == [1]
 
 
+def test_of_a_damaged_file_that_others_use_nothing_is_left(cache):
+    cache.put("m", "id", rows(1))
+    other = EmbeddingCache(cache.path.parent, PLENTY)
+    assert fetch(other, 1) == [1]
+    cache.close()
+    for path in cache._file.paths[:2]:
+        path.write_bytes(b"not a database" * 1000)
+    assert cache.clear() == 0
+    assert list(cache.path.parent.iterdir()) == []
+    other.close()
+
+
 @pytest.mark.parametrize(
     "script",
     [
@@ -337,5 +350,7 @@ def test_looking_at_nothing_makes_nothing(cache):
 def test_the_environment_names_the_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("F2LLM_CACHE", str(tmp_path / "here"))
     assert default_folder() == tmp_path / "here"
+    monkeypatch.setenv("F2LLM_CACHE", "~/here")
+    assert default_folder() == Path.home() / "here"
     monkeypatch.delenv("F2LLM_CACHE")
     assert default_folder().name == "f2llm"

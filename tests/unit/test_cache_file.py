@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from f2llm_core import cache_file
 from f2llm_core.cache import EmbeddingCache, Row
 
 WIDTH = 16
@@ -149,6 +150,24 @@ def in_child(cache, round_):
         return 0 if present(cache, [round_, 100 + round_]) == 2 else 3
     except BaseException:
         return 4
+
+
+def test_who_comes_while_a_process_forks_waits(tmp_path, monkeypatch):
+    cache, gate = EmbeddingCache(tmp_path, PLENTY), cache_file._gate
+    wait_for, waiting = gate.wait_for, threading.Event()
+    gate.before_fork()
+    monkeypatch.setattr(gate, "wait_for", lambda true: waiting.set() or wait_for(true))
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(put, cache, [1])
+        try:
+            assert waiting.wait(10)
+            with gate:
+                assert gate.users == 0
+            assert not call.done()
+        finally:
+            gate.after_fork()
+        call.result(10)
+    assert present(cache, [1]) == 1
 
 
 def test_a_killed_writer_leaves_a_sound_file(tmp_path):

@@ -33,7 +33,7 @@ from f2llm_core.info import describe
 from faults.faulty_server import answer, running
 from langchain_f2llm import F2LLMEmbeddings
 from llama_index.embeddings.f2llm import F2LLMEmbedding
-from support import copy_model
+from support import copy_model, edit_json
 
 TEXTS = ["a", "우주 망원경", "", "two words", "a", "\n \t", "x" * 300]
 
@@ -148,6 +148,15 @@ def test_other_weights_at_the_same_place_are_another_model(make, tmp_path):
     assert make(model=folder).encode_document(TEXTS).tobytes() == after.tobytes()
 
 
+def test_rows_of_a_model_whose_files_change_meanwhile_are_not_kept(make, tmp_path):
+    folder = copy_model(tmp_path / "model")
+    call = make(model=folder)._pipeline("document").begin(["a"], single=True, show_progress=False)
+    edit_json(folder / "config.json", something=1)
+    with pytest.warns(CacheWarning, match="have changed"):
+        assert call.result().shape == (64,)
+    assert EmbeddingCache(tmp_path / "cache", 10**9).summary().models == ()
+
+
 def test_a_vanished_folder_stops_the_cache_and_not_the_model(make, tmp_path):
     model = make(model=copy_model(tmp_path / "model"))
     before = model.encode_document(TEXTS)
@@ -183,6 +192,12 @@ def test_truncation_is_told_as_without_cache(make, encoder):
             without.value.index,
         )
     assert computed(model) == 0
+
+
+def test_a_text_that_is_too_long_is_refused_before_anything_is_queued(make):
+    strict = make(max_length=8, on_truncate="error")._pipeline("document")
+    with pytest.raises(InputError, match=r"texts\[0\] has .* tokens"):
+        strict.begin(["This is far too long."], single=True, show_progress=False)
 
 
 def test_an_instruction_that_fills_the_length_is_refused_as_without(make):
@@ -358,10 +373,13 @@ def test_wrong_options_are_refused(checkpoint, options):
         F2LLM(checkpoint, **options)
 
 
-def test_a_closed_model_says_so_even_of_rows_it_has(make):
+def test_a_closed_model_frees_its_weights_and_says_so_even_of_rows_it_has(make):
     model = make()
     model.encode_document("a")
+    assert model._backend._cache._file._idle
     model.close()
+    assert model._backend.inner._engine is None
+    assert not model._backend._cache._file._idle
     with pytest.raises(ClosedError):
         model.encode_document("a")
 

@@ -23,6 +23,14 @@ def test_a_pooling_that_is_kept_elsewhere_is_refused_rather_than_not_read(tmp_pa
         F2LLM(folder)
 
 
+def test_a_pooling_without_a_path_is_where_it_always_is(tmp_path):
+    folder = copy_model(tmp_path / "m")
+    modules = json.loads((folder / "modules.json").read_text())
+    del modules[1]["path"]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    assert F2LLM(folder).dimensions == 64
+
+
 def test_the_newer_notation_of_pooling_is_read(tmp_path):
     folder = copy_model(tmp_path / "m")
     path = folder / "1_Pooling" / "config.json"

@@ -33,6 +33,10 @@ def test_a_gpu_needs_sm_80(monkeypatch, capability, expected):
     assert choose_dtype("auto", torch.device("cuda")) is getattr(torch, expected)
 
 
+def test_apples_gpus_multiply_bfloat16():
+    assert choose_dtype("auto", torch.device("mps")) is torch.bfloat16
+
+
 def test_an_explicit_precision_is_taken_as_it_is():
     assert choose_dtype("float32", CPU) is torch.float32
     assert choose_dtype("bfloat16", CPU) is torch.bfloat16
@@ -45,11 +49,22 @@ def test_without_a_gpu_it_is_the_cpu(monkeypatch, name):
     assert choose_device(name) == CPU
 
 
-@pytest.mark.parametrize(("newer", "expected"), [(True, "mps"), (False, "cpu")])
-def test_an_old_macos_takes_the_cpu(monkeypatch, newer, expected):
+@pytest.mark.parametrize("name", [None, "auto"])
+@pytest.mark.parametrize("mps", [True, False])
+def test_a_gpu_is_preferred(monkeypatch, name, mps):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    monkeypatch.setattr(torch.backends.mps, "is_macos_or_newer", lambda *_: mps)
+    assert choose_device(name) == torch.device("cuda")
+
+
+@pytest.mark.parametrize(
+    ("macos", "expected"), [((13, 3), "cpu"), ((14, 0), "mps"), ((15, 1), "mps")]
+)
+def test_an_old_macos_takes_the_cpu(monkeypatch, macos, expected):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    monkeypatch.setattr(torch.backends.mps, "is_macos_or_newer", lambda *_: newer)
+    monkeypatch.setattr(torch.backends.mps, "is_macos_or_newer", lambda *asked: macos >= asked)
     assert choose_device(None) == torch.device(expected)
 
 

@@ -12,6 +12,7 @@ import threading
 import warnings
 import weakref
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import ContextVar
 
 import numpy as np
 import pytest
@@ -23,15 +24,19 @@ from f2llm_core import (
     TASKS,
     ClosedError,
     ConfigurationError,
+    ContractWarning,
     InputError,
     NonFiniteError,
     TruncationWarning,
     UntrainedDimensionWarning,
+    pipeline,
+    truncate,
 )
+from f2llm_core.doctor.golden import make_golden, write_golden
 from f2llm_core.engine import weights
 from f2llm_core.testing import tiny_checkpoint
 from langchain_f2llm import F2LLMEmbeddings
-from support import gate
+from support import copy_model, edit_json, gate
 
 QUERY = "Instruct: Given a question, retrieve passages that can help answer the question.\nQuery: "
 TEXTS = list(SCRIPTS.values())
@@ -84,6 +89,14 @@ class TestSides:
         for asymmetric in (encoder, encoder.with_options(task="code")):
             with pytest.raises(ConfigurationError, match="encode_query or encode_document"):
                 asymmetric.encode(TEXTS)
+
+    def test_encode_is_not_for_two_prompts_of_the_checkpoint(self, tmp_path):
+        folder = copy_model(tmp_path / "model")
+        prompts = {"query": "q: ", "document": "d: "}
+        edit_json(folder / "config_sentence_transformers.json", prompts=prompts)
+        refused = pytest.raises(ConfigurationError, match="encode_query or encode_document")
+        with refused, pytest.warns(ContractWarning):
+            F2LLM(folder).encode("a")
 
     def test_newlines_and_case_are_part_of_the_text(self, encoder):
         one, other, third = encoder.encode_document(["a\nb", "a b", "A\nb"])
@@ -335,6 +348,21 @@ class TestAsync:
         assert sts.encode(TEXTS).shape == sts.encode_document(TEXTS).shape == (len(TEXTS), 64)
         assert sum(map(len, encoder.iter_documents(TEXTS))) == len(TEXTS)
 
+    async def test_a_generator_of_texts_sees_the_callers_context(self, encoder):
+        text = ContextVar("text")
+        text.set("a")
+        rows = await encoder.aencode_document(text.get() for _ in range(2))
+        assert rows.shape == (2, 64)
+
+    async def test_only_a_small_result_is_normalised_in_the_event_loop(self, encoder, monkeypatch):
+        threads = []
+        monkeypatch.setattr(
+            pipeline, "truncate", lambda *a: threads.append(threading.get_ident()) or truncate(*a)
+        )
+        await encoder.aencode_document("a")
+        await encoder.aencode_document(["a"] * 1000)
+        assert [thread == threading.get_ident() for thread in threads] == [True, False]
+
     def test_one_event_loop_after_the_other(self, encoder):
         expected = encoder.encode_query("a")
         for _ in range(20):
@@ -420,13 +448,26 @@ class TestCancelling:
         await fresh.aencode_document("next")
         assert fresh.stats.texts - before.texts == 1
 
+    async def test_queued_before_the_event_loop_knows_it(self, fresh):
+        before = fresh.stats
+        with gate(fresh._backend) as wait_for_queue:
+            task = asyncio.create_task(fresh.aencode_document("short"))
+            await asyncio.sleep(0)
+            wait_for_queue(1)  # the event loop stands still
+            fresh._intake._one_thread().submit(int).result(10)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        await fresh.aencode_document("next")
+        assert fresh.stats.texts - before.texts == 1
+
     async def test_a_timeout_leaves_the_others_alone(self, fresh):
         with gate(fresh._backend) as wait_for_queue:
-            late = asyncio.create_task(asyncio.wait_for(fresh.aencode_query("late"), 0.01))
+            late = asyncio.create_task(fresh.aencode_query("late"))
             other = asyncio.create_task(fresh.aencode_query("other"))
             await asyncio.to_thread(wait_for_queue, 2)
             with pytest.raises(asyncio.TimeoutError):
-                await late
+                await asyncio.wait_for(late, 0.01)
         np.testing.assert_array_equal(await other, fresh.encode_query("other"))
 
     def test_ctrl_c_ends_the_wait_and_the_job(self, fresh, monkeypatch):
@@ -523,6 +564,7 @@ class TestProcesses:
 
     def test_ctrl_c_in_the_middle(self, checkpoint):
         script = """
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             expected = model.encode_query("a")
             def interrupt():
                 while model.stats.passes < 20:
@@ -542,6 +584,7 @@ class TestProcesses:
     def test_a_fork_after_the_model_computed(self, checkpoint):
         script = """
             expected = model.encode_document(texts[:50])
+            asyncio.run(model.aencode_query("a"))
             for _ in range(3):
                 child = os.fork()
                 if not child:
@@ -646,6 +689,20 @@ class TestItself:
         assert F2LLM("80M").model == "codefuse-ai/F2LLM-v2-80M"
         assert len(F2LLM("80M").revision) == 40
         assert F2LLM(checkpoint).revision is None
+
+
+class TestVerify:
+    def test_a_golden_file_is_for_a_model_on_a_server(self, encoder, tmp_path):
+        encoder.verify()
+        with pytest.raises(ConfigurationError, match="golden is for a model on a server"):
+            encoder.verify(tmp_path / "golden.jsonl")
+
+    def test_a_golden_file_of_another_model_is_refused(self, encoder, tmp_path):
+        golden = tmp_path / "golden.jsonl"
+        write_golden(golden, make_golden(encoder))
+        remote = F2LLM("80M", base_url="http://127.0.0.1:9")
+        with pytest.raises(ConfigurationError, match="are of model, not of codefuse-ai"):
+            remote.verify(str(golden))
 
 
 class TestFindings:

@@ -37,7 +37,7 @@ from f2llm_core.backends.endpoint.client import CONNECTIONS
 from f2llm_core.fingerprint import compare
 from f2llm_core.instructions import DEFAULT_TASK, format_prompt
 from f2llm_core.models import MODELS
-from faults.faulty_server import answer, items, reply, running, serving, vector_of
+from faults.faulty_server import CLOSE, answer, items, reply, running, serving, vector_of
 from langchain_f2llm import F2LLMEmbeddings
 from llama_index.embeddings.f2llm import F2LLMEmbedding
 from support import edit_json
@@ -261,29 +261,37 @@ class TestManyCallers:
         assert most <= before + CONNECTIONS + 1
 
     def test_the_event_loop_goes_on(self, checkpoint):
-        with running(lambda r: [0.3, *answer(r)]) as server:
-            remote = F2LLM(checkpoint, base_url=server.url)
+        meanwhile = threading.Event()
+        with running(lambda r: answer(r) if meanwhile.wait(30) else [CLOSE]) as server:
+            remote = F2LLM(checkpoint, base_url=server.url, max_retries=0)
 
             async def ask():
                 waiting = asyncio.ensure_future(remote.aencode_document(["a"]))
-                ticks = 0
-                while not waiting.done():
+                while not (server.posts or waiting.done()):
                     await asyncio.sleep(0.01)
-                    ticks += 1
-                return ticks
+                meanwhile.set()
+                return await waiting
 
-            assert asyncio.run(ask()) > 10
+            assert asyncio.run(ask()).shape == (1, 64)
 
     def test_a_query_does_not_wait_for_a_corpus(self, checkpoint):
-        with running(lambda r: [0.1, *answer(r)]) as server, ThreadPoolExecutor(1) as threads:
+        answered, in_time = threading.Event(), []
+
+        def script(request):
+            if not request.texts[0].endswith("q"):
+                in_time.append(answered.wait(30))
+            return answer(request)
+
+        with running(script) as server, ThreadPoolExecutor(1) as threads:
             remote = F2LLM(checkpoint, base_url=server.url)
             corpus = threads.submit(remote.encode_document, [f"{i}" for i in range(32 * 40)])
             while len(server.posts) < REQUESTS:
                 time.sleep(0.01)
             remote.encode_query("q")
-            assert not corpus.done()
-            assert server.most_at_once <= REQUESTS + 1
+            answered.set()
             assert corpus.result().shape == (1280, 64)
+            assert all(in_time)
+            assert server.most_at_once <= REQUESTS + 1
 
     def test_a_cancelled_call_leaves_nothing_behind(self, checkpoint):
         with running(lambda _: [30.0]) as server:
@@ -302,11 +310,18 @@ class TestManyCallers:
             assert not asyncio.all_tasks(loop)
 
     def test_a_corpus_may_take_longer_than_timeout_while_answers_come(self, checkpoint):
-        with running(lambda r: [0.2, *answer(r)]) as server:
-            remote = F2LLM(checkpoint, base_url=server.url, timeout=1.0)
+        one_at_a_time = threading.Lock()
+
+        def script(request):
+            with one_at_a_time:
+                yield 0.05
+                yield from answer(request)
+
+        with running(script) as server:
+            remote = F2LLM(checkpoint, base_url=server.url, timeout=2.0)
             began = time.monotonic()
-            remote.encode_document([f"{i}" for i in range(32 * REQUESTS * 6)])
-            assert time.monotonic() - began > 1.0
+            remote.encode_document([f"{i}" for i in range(32 * 48)])
+            assert time.monotonic() - began > 2.0
 
     def test_a_timeout_is_said_with_what_went_before(self, checkpoint):
         steps = {0: reply({"error": "loading"}, 503)}
@@ -628,6 +643,23 @@ class TestOptions:
         with pytest.raises(ConfigurationError, match=said):
             F2LLM(checkpoint, dtype="float32")
 
+    def test_an_empty_environment_names_nothing(self, checkpoint, echo, monkeypatch):
+        monkeypatch.setenv("F2LLM_BASE_URL", "")
+        monkeypatch.setenv("F2LLM_API_KEY", "")
+        assert F2LLM(checkpoint).config["backend"] == "local"
+        F2LLM(checkpoint, base_url=echo.url).encode_query("a")
+        assert "authorization" not in echo.posts[0].headers
+
+    def test_a_key_in_the_environment_is_for_servers(self, checkpoint, monkeypatch):
+        monkeypatch.setenv("F2LLM_API_KEY", "from-the-environment")
+        local = F2LLM(checkpoint, backend="local")
+        assert "from-the-environment" not in json.dumps(local.config)
+
+    def test_the_defaults_are_those_documented(self, checkpoint):
+        config = F2LLM(checkpoint).config
+        found = {name: config[name] for name in ("timeout", "max_retries", "cache_max_bytes")}
+        assert found == {"timeout": 60, "max_retries": 4, "cache_max_bytes": 2 * 2**30}
+
     @pytest.mark.parametrize(
         "options",
         [
@@ -651,5 +683,5 @@ class TestOptions:
         ids=str,
     )
     def test_what_does_not_fit_is_refused(self, checkpoint, options):
-        with pytest.raises(ConfigurationError):
+        with pytest.raises(ConfigurationError, match=list(options)[-1]):
             F2LLM(checkpoint, **options)

@@ -72,6 +72,31 @@ def test_one_bit_of_the_weights_counts(tmp_path):
     assert identity_of(folder) != before
 
 
+def test_a_file_put_in_the_place_of_another_is_noticed(tmp_path):
+    folder = copy_model(tmp_path / "model")
+    before = identity_of(folder), file_versions(identify(folder))
+    path, other = folder / "model.safetensors", tmp_path / "other"
+    stat, weights = path.stat(), bytearray(path.read_bytes())
+    weights[-1] ^= 1
+    other.write_bytes(weights)
+    os.utime(other, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    os.replace(other, path)
+    assert file_versions(identify(folder)) != before[1]
+    assert identity_of(folder) != before[0]
+
+
+def test_another_size_is_noticed_at_the_same_time_of_change(tmp_path):
+    folder = copy_model(tmp_path / "model")
+    before = identity_of(folder), file_versions(identify(folder))
+    path = folder / "config.json"
+    stat = path.stat()
+    edit_json(path, something=1)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert path.stat().st_ino == stat.st_ino
+    assert file_versions(identify(folder)) != before[1]
+    assert identity_of(folder) != before[0]
+
+
 def test_precision_and_backend_count_and_auto_is_resolved(checkpoint, monkeypatch):
     import torch
 
@@ -145,3 +170,8 @@ class TestFingerprint:
     def test_what_cannot_be_read_is_said(self, encoder, damage):
         with pytest.raises(FingerprintError, match=f"not readable: {next(iter(damage))}"):
             Fingerprint.from_dict(encoder.fingerprint.to_dict() | damage)
+
+    @pytest.mark.parametrize("wrong", [[], None, "{}"])
+    def test_what_is_no_mapping_is_said_too(self, wrong):
+        with pytest.raises(FingerprintError, match="not readable: name, model"):
+            Fingerprint.from_dict(wrong)

@@ -196,13 +196,13 @@ def name_by(checksum):
     }[checksum]
 
 
-def link_to_blob(folder, file_name, name):
+def link_to_blob(folder, file_name, name, *, blobs="blobs"):
     """Move a file of a snapshot to the blobs, as the hub client keeps it."""
     path = folder / file_name
-    blob = folder.parent / "blobs" / name
+    blob = folder.parent / blobs / name
     blob.parent.mkdir(exist_ok=True)
     path.rename(blob)
-    path.symlink_to(f"../blobs/{name}")
+    path.symlink_to(f"../{blobs}/{name}")
     return blob
 
 
@@ -224,4 +224,10 @@ def test_a_cached_file_is_what_its_checksum_says(tmp_path, checksum, file_name):
 def test_a_blob_whose_name_is_no_checksum_is_taken(tmp_path, name):
     folder = copy_model(tmp_path / "snapshot")
     link_to_blob(folder, "model.safetensors", name)
+    assert F2LLM(folder).encode_document("a").shape == (64,)
+
+
+def test_a_link_out_of_the_cache_is_taken_whatever_its_name(tmp_path):
+    folder = copy_model(tmp_path / "snapshot")
+    link_to_blob(folder, "model.safetensors", "0" * 64, blobs="weights")
     assert F2LLM(folder).encode_document("a").shape == (64,)

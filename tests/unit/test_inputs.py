@@ -1,7 +1,6 @@
 import decimal
 import pathlib
 import warnings
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -57,11 +56,22 @@ def test_the_message_says_what_it_is_and_what_to_do():
         check_texts([("a", "b")])
 
 
+class Table:
+    """As in pandas."""
+
+    columns = ("a", "b")
+
+    def __iter__(self):
+        return iter(self.columns)
+
+
 @pytest.mark.parametrize(
     "container",
     [
         "text",
         b"text",
+        bytearray(),
+        memoryview(b""),
         {"a": "b"},
         {"a"},
         frozenset("a"),
@@ -70,7 +80,7 @@ def test_the_message_says_what_it_is_and_what_to_do():
         object(),
         np.array("text"),
         np.array([["a"], ["b"]]),
-        SimpleNamespace(columns=["a", "b"], __iter__=lambda: iter("ab")),  # a table, as in pandas
+        Table(),
     ],
 )
 def test_what_is_no_list_is_refused(container):

@@ -36,50 +36,59 @@ def test_every_preset_goes_where_its_kind_says(task):
     assert prompts.document == (prompts.query if task.symmetric else "")
 
 
-OFFICIAL = """\
-Given a question, retrieve passages that can help answer the question.
-Given a question, retrieve passages that answer the question.
-Given a question, retrieve the answer.
-Given a multi-hop question, retrieve passages that answer the question.
-Retrieve the most relevant code snippet for the given query.
-Retrieve the most relevant code snippet for the given code snippet.
-Retrieve the most relevant code summary for the given code snippet.
-Retrieve the most relevant code edit.
-Retrieve similar code to the given source code.
-Retrieve the most relevant sql code snippet for the given query.
-Retrieve the most relevant response for the given query.
-Given a claim, retrieve documents that support or refute the claim.
-Given a claim about climate change, retrieve documents that support or refute the claim.
-Given a scientific claim, retrieve passages that support or refute the claim.
-Given a claim, find documents that refute the claim.
-Given a question, retrieve questions that are semantically equivalent.
-Given a scientific paper title, retrieve paper abstracts that are cited by the given paper.
-Given a query, retrieve relevant entity descriptions.
-Given a financial question, retrieve passages that answer the question.
-Given a product name query, retrieve the corresponding product description.
-Given a news title, retrieve the original article.
-Given a summary, retrieve the original article.
-Retrieve relevant legal documents.
-Identify the most relevant statutes for the given situation.
-Retrieve semantically similar text.
-Retrieve translations of the following text.
-Classify the topic of the given text.
-Classify the topic of the given text.
-Retrieve semantically entailed text.
-Retrieve paraphrases of the given sentence.
-Retrieve duplicate questions from StackOverflow forum.
-Classify the sentiment of the given text.
-Given a user utterance as query, find the user intents.
-Classify the text into its language.
-Classify the given comments as either toxic or not toxic.
-Classify the given sentence as linguistically acceptable or not acceptable.
-Identify the topic or theme of the given news articles.
-Given a news summary, retrieve other semantically similar summaries.
+QUERY_ONLY = """\
+retrieval: Given a question, retrieve passages that can help answer the question.
+qa: Given a question, retrieve passages that answer the question.
+answer: Given a question, retrieve the answer.
+multi-hop: Given a multi-hop question, retrieve passages that answer the question.
+code: Retrieve the most relevant code snippet for the given query.
+code-to-code: Retrieve the most relevant code snippet for the given code snippet.
+code-to-text: Retrieve the most relevant code summary for the given code snippet.
+code-edit: Retrieve the most relevant code edit.
+similar-code: Retrieve similar code to the given source code.
+text-to-sql: Retrieve the most relevant sql code snippet for the given query.
+response: Retrieve the most relevant response for the given query.
+fact-verification: Given a claim, retrieve documents that support or refute the claim.
+climate-fact-verification: Given a claim about climate change, \
+retrieve documents that support or refute the claim.
+scientific-fact-verification: Given a scientific claim, \
+retrieve passages that support or refute the claim.
+counter-argument: Given a claim, find documents that refute the claim.
+duplicates: Given a question, retrieve questions that are semantically equivalent.
+citation: Given a scientific paper title, \
+retrieve paper abstracts that are cited by the given paper.
+entity: Given a query, retrieve relevant entity descriptions.
+finance: Given a financial question, retrieve passages that answer the question.
+product: Given a product name query, retrieve the corresponding product description.
+news: Given a news title, retrieve the original article.
+summary: Given a summary, retrieve the original article.
+legal: Retrieve relevant legal documents.
+statutes: Identify the most relevant statutes for the given situation.
+"""
+
+BOTH_SIDES = """\
+sts: Retrieve semantically similar text.
+bitext: Retrieve translations of the following text.
+classification: Classify the topic of the given text.
+clustering: Classify the topic of the given text.
+pair-classification: Retrieve semantically entailed text.
+paraphrase: Retrieve paraphrases of the given sentence.
+forum-duplicates: Retrieve duplicate questions from StackOverflow forum.
+sentiment: Classify the sentiment of the given text.
+intent: Given a user utterance as query, find the user intents.
+language-identification: Classify the text into its language.
+toxicity: Classify the given comments as either toxic or not toxic.
+acceptability: Classify the given sentence as linguistically acceptable or not acceptable.
+news-clustering: Identify the topic or theme of the given news articles.
+summary-similarity: Given a news summary, retrieve other semantically similar summaries.
 """
 
 
 def test_every_preset_is_an_official_string_to_the_letter():
-    assert [task.instruction for task in TASKS.values()] == OFFICIAL.splitlines()
+    for symmetric, official in ((False, QUERY_ONLY), (True, BOTH_SIDES)):
+        presets = [task for task in TASKS.values() if task.symmetric is symmetric]
+        assert [f"{task.name}: {task.instruction}" for task in presets] == official.splitlines()
+    assert all(task.name == name for name, task in TASKS.items())
 
 
 def test_official_strings_of_the_type_defaults():
@@ -87,8 +96,6 @@ def test_official_strings_of_the_type_defaults():
     assert TASKS["bitext"].instruction == "Retrieve translations of the following text."
     assert TASKS["classification"].instruction == "Classify the topic of the given text."
     assert TASKS["pair-classification"].instruction == "Retrieve semantically entailed text."
-    assert not TASKS["code"].symmetric
-    assert TASKS["clustering"].symmetric
 
 
 def test_an_instruction_may_be_bare_or_the_whole_prompt_and_is_never_doubled():
@@ -104,6 +111,15 @@ def test_an_instruction_may_be_bare_or_the_whole_prompt_and_is_never_doubled():
         assert bare == choose(instruction=near)
     assert bare.query == "Instruct: Find the recipe.\nQuery: "
     assert bare.document == ""
+
+
+def test_a_whole_prompt_of_two_lines_is_not_doubled_either():
+    whole = "Instruct: Find the recipe.\nIt is for a cake.\nQuery: "
+    assert choose(instruction=whole).query == whole
+
+
+def test_a_task_leaves_nothing_of_the_declared_document_prompt():
+    assert choose(Prompts(SHIPPED, "passage: "), task="code").document == ""
 
 
 def test_an_instruction_replaces_the_string_of_a_task_but_not_its_sides():

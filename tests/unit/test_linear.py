@@ -1,3 +1,6 @@
+import platform
+import sys
+
 import pytest
 import torch
 
@@ -21,12 +24,27 @@ def _fresh_probe():
     linear._onednn_works.cache_clear()
 
 
+def has_onednn(dtype):
+    if not torch.backends.mkldnn.is_available():
+        return False
+    if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        return False
+    return dtype == torch.float32 or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def random_operands(dtype):
+    """`x`, the weight and what the product is multiplied with."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = ((7, 48), (80, 48), (7, 80))
+    return [torch.randn(shape, generator=generator).to(dtype) for shape in shapes]
+
+
 @pytest.mark.parametrize("kind", [PlainLinear, OneDNNLinear, WidenedLinear])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_products_are_right(kind, dtype):
-    if kind is OneDNNLinear and choose_linear(CPU, dtype) is not OneDNNLinear:
+    if kind is OneDNNLinear and not has_onednn(dtype):
         pytest.skip("this torch has no such operators")
-    x, weight, other = (torch.randn(s).to(dtype) for s in ((7, 48), (80, 48), (7, 80)))
+    x, weight, other = random_operands(dtype)
     product = x.double() @ weight.double().T
     tolerance = 1e-4 if dtype == torch.float32 else 0.05
     ours = kind(weight)
@@ -41,7 +59,7 @@ def test_products_are_right(kind, dtype):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_eight_bits_change_nothing_but_the_weight(dtype):
-    x, weight, other = (torch.randn(s).to(dtype) for s in ((7, 48), (80, 48), (7, 80)))
+    x, weight, other = random_operands(dtype)
     rows, scales = quantize(weight)
     assert rows.dtype == torch.int8
     near = rows * scales.unsqueeze(1)
@@ -71,6 +89,22 @@ def test_a_processor_without_bfloat16_multiplies_in_float32(monkeypatch):
     monkeypatch.setattr(linear, "_onednn_works", lambda dtype: False)
     assert choose_linear(CPU, torch.float32) is PlainLinear
     assert choose_linear(CPU, torch.bfloat16) is WidenedLinear
+
+
+@pytest.mark.skipif(
+    (sys.platform, platform.machine()) != ("linux", "x86_64") or not has_onednn(torch.float32),
+    reason="torch may do without oneDNN here",
+)
+def test_a_processor_that_has_the_fused_operators_uses_them():
+    assert choose_linear(CPU, torch.float32) is OneDNNLinear
+
+
+@pytest.mark.skipif(not has_onednn(torch.float32), reason="this torch has no such operators")
+@pytest.mark.parametrize("operator", ["__call__", "silu", "times"])
+def test_operators_of_which_one_is_wrong_are_not_used(monkeypatch, operator):
+    right = getattr(OneDNNLinear, operator)
+    monkeypatch.setattr(OneDNNLinear, operator, lambda *args: right(*args) * 1.01)
+    assert choose_linear(CPU, torch.float32) is PlainLinear
 
 
 @pytest.mark.parametrize("broken", ["absent", "wrong"])

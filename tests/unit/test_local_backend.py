@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -10,6 +12,7 @@ import torch
 from texts import many_texts
 
 from f2llm_core import F2LLM, ConfigurationError, InputError, ModelError
+from f2llm_core.backends import local
 from f2llm_core.backends.base import Stats
 from f2llm_core.backends.checkpoint import Checkpoint
 from f2llm_core.engine.hub import identify
@@ -52,6 +55,26 @@ def test_the_instruction_is_computed_once(fresh, encoder):
     for [sequence], [before] in batches:
         assert len(before.ids) > 10
         assert len(sequence) < 10
+
+
+def test_instructions_are_forgotten_when_they_grow_too_many(fresh, monkeypatch):
+    encoder, _ = fresh
+    monkeypatch.setattr(local, "_KEPT_PREFIX_TOKENS", 100)
+    for number in range(20):
+        encoder.with_options(instruction=f"Find number {number}.").encode_query("a")
+        assert 0 < sum(map(len, encoder._backend._prefixes)) <= 100
+
+
+def test_a_closed_model_keeps_neither_instructions_nor_tokenizer(fresh):
+    encoder, _ = fresh
+    encoder.encode_query("a")
+    backend = encoder._backend
+    assert backend._prefixes
+    tokenizer = weakref.ref(backend.checkpoint.tokenizer)
+    encoder.close()
+    gc.collect()
+    assert not backend._prefixes
+    assert tokenizer() is None
 
 
 def test_with_the_prefix_and_in_full_are_the_same(fresh, encoder):

@@ -1,3 +1,4 @@
+import re
 import warnings
 
 import numpy as np
@@ -63,6 +64,24 @@ def test_a_row_that_no_index_should_hold_is_named(row, value):
     assert caught.value.rows == (row,)
 
 
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [(10, "3, 4, 5, 6, 7, 8, 9, 10, 11, 12"), (11, "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, …")],
+)
+def test_the_first_ten_such_rows_are_shown(count, shown):
+    rows = ROWS.copy()
+    rows[3 : 3 + count] = 0
+    said = f"{count} of 50 vectors cannot be normalised (NaN, infinity or all zero), rows {shown}. "
+    with pytest.raises(NonFiniteError, match=re.escape(said)) as caught:
+        truncate(rows)
+    assert caught.value.rows == tuple(range(3, 3 + count))
+
+
+def test_the_smallest_width_is_a_width():
+    np.testing.assert_array_equal(truncate(ROWS[:, :8]), truncate(ROWS, 8))
+    np.testing.assert_array_equal(truncate(ROWS[0, :8]), truncate(ROWS[0], 8))
+
+
 def test_no_rows_are_no_rows():
     assert truncate(np.empty((0, WIDTH), dtype=np.float32), 16).shape == (0, 16)
 
@@ -103,8 +122,21 @@ def test_an_untrained_width_warns_and_a_trained_one_does_not():
         np.ones(8, dtype=complex),
         torch.ones(8, dtype=torch.bfloat16),
         torch.ones(8, requires_grad=True),
+        np.ones(8, dtype=bool),
+        ["1"] * 8,
+        [10**400] * 8,
     ],
-    ids=["texts", "uneven", "objects", "complex", "bfloat16", "gradient"],
+    ids=[
+        "texts",
+        "uneven",
+        "objects",
+        "complex",
+        "bfloat16",
+        "gradient",
+        "bools",
+        "numbers in texts",
+        "beyond every float",
+    ],
 )
 def test_what_is_no_array_of_numbers_is_refused(wrong):
     with pytest.raises(ConfigurationError, match="no array of real numbers"):

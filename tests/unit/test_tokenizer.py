@@ -49,6 +49,38 @@ def test_the_eos_survives_around_the_limit(tokenizer, tokens):
     assert finished == (*ids[:9], tokenizer.eos_id)
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {
+            "truncation": {
+                "direction": "Right",
+                "max_length": 4,
+                "strategy": "LongestFirst",
+                "stride": 0,
+            }
+        },
+        {
+            "padding": {
+                "direction": "Right",
+                "strategy": "BatchLongest",
+                "pad_to_multiple_of": None,
+                "pad_id": 0,
+                "pad_type_id": 0,
+                "pad_token": PAD_TOKEN,
+            }
+        },
+    ],
+    ids=["truncation", "padding"],
+)
+def test_a_file_that_was_saved_cutting_or_padding_gives_the_same_ids(tmp_path, tokenizer, setting):
+    folder = copy_model(tmp_path / "m")
+    edit_tokenizer(folder, lambda t: t.update(setting))
+    ours = open_tokenizer(folder)
+    assert ours.eos_id == tokenizer.eos_id
+    assert ours.encode(many_texts()) == tokenizer.encode(many_texts())
+
+
 @pytest.mark.parametrize("place", ["{}", "{} after", "before {}", "in {} between", "{}{}"])
 @pytest.mark.parametrize("special", [EOS_TOKEN, PAD_TOKEN, "<|im_start|>"])
 def test_control_tokens_inside_a_text_are_plain_text(tokenizer, special, place):
@@ -143,6 +175,12 @@ def test_without_the_optional_files_there_are_no_prompts(tmp_path):
     (folder / "tokenizer_config.json").unlink()
     tokenizer = open_tokenizer(folder)
     assert (tokenizer.prompts.query, tokenizer.pad_id) == ("", None)
+
+
+def test_a_pad_token_that_is_an_object_is_read(tmp_path, tokenizer):
+    folder = copy_model(tmp_path / "m")
+    edit_json(folder / "tokenizer_config.json", pad_token={"content": PAD_TOKEN, "special": True})
+    assert open_tokenizer(folder).pad_id == tokenizer.pad_id
 
 
 @pytest.mark.parametrize("pad", [3, ["a"], {"content": 3}, ""])

@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -61,6 +62,12 @@ def test_keys_with_and_without_prefix_give_the_same_vectors(tmp_path, encoder, p
     assert (
         F2LLM(folder, dtype="float32").encode_document("a") == encoder.encode_document("a")
     ).all()
+
+
+def test_weights_in_float16_give_nearly_the_same_vectors(tmp_path, encoder):
+    folder = rewrite(copy_model(tmp_path / "m"), lambda t: {n: x.half() for n, x in t.items()})
+    vector = F2LLM(folder, dtype="float32").encode_document("a")
+    np.testing.assert_allclose(vector, encoder.encode_document("a"), atol=1e-4)
 
 
 def test_shards_give_the_same_vectors(tmp_path, encoder):

@@ -8,7 +8,7 @@ import random
 import threading
 import time
 import weakref
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
 
 import numpy as np
 import pytest
@@ -239,6 +239,13 @@ class TestBatches:
         assert firsts(table.submit(0)) == [0]
         assert firsts(table.submit(1)) == [1]
 
+    def test_a_long_job_waits_for_no_company(self, table):
+        assert firsts(table.submit(0)) == [0]
+        wait_until(lambda: not table.worker._computing)
+        table.worker._company = 2, time.monotonic() + 1e6
+        alone, long = table.submit(1), table.submit(2, length=SHORT_TOKENS + 1)
+        assert (firsts(alone), firsts(long)) == ([1], [2])
+
     def test_equal_prompts_of_several_callers_are_computed_once(self, table):
         table.hold()
         jobs = [table.submit(7, i) for i in (1, 2)]
@@ -369,6 +376,7 @@ class TestLanes:
         table.go(1000)
         firsts(long)
         sizes = [len(batch) for batch in table.batches if batch[0].ids[0] < 10_000]
+        assert 100 in sizes
         assert sizes[: CAREFUL_SLICES + 2] in (
             [100] * CAREFUL_SLICES + [400] * 2,
             [400] + [100] * CAREFUL_SLICES + [400],
@@ -434,6 +442,16 @@ class TestErrors:
             assert job.future.exception(HANG) is crash
         table.broken, table.poison = None, {}
         assert firsts(table.submit(1)) == [1]
+
+    def test_a_thread_that_died_in_a_batch_is_not_waited_for(self, table):
+        table.poison = {1: SystemExit("stop")}
+        assert table.submit(1).future.exception(HANG) is table.poison[1]
+        pausing = threading.Thread(target=table.worker.pause, daemon=True)
+        pausing.start()
+        pausing.join(HANG)
+        assert not pausing.is_alive()
+        table.worker.resume()
+        assert firsts(table.submit(2)) == [2]
 
     def test_progress_that_raises_ends_its_call_only(self, table):
         def raises(_: int) -> None:
@@ -557,6 +575,22 @@ class TestEnd:
         assert not job.future.done()
         table.worker.resume()
         assert firsts(job) == [1]
+
+    def test_progress_may_close_the_worker_that_tells_it(self, table):
+        assert firsts(table.submit(1, progressed=lambda _: table.worker.close())) == [1]
+        with pytest.raises(ClosedError):
+            table.submit(2)
+
+    def test_progress_may_pause_the_worker_that_tells_it(self, table):
+        def pause(_: int) -> None:
+            table.worker.pause()
+            table.worker.resume()
+
+        job = table.submit(1, progressed=pause)
+        if wait([job.future], HANG).not_done:
+            table.worker.abandon()  # or this process would not end
+        assert job.future.done()
+        assert firsts(table.submit(2)) == [2]
 
     def test_every_pause_counts(self, table):
         assert firsts(table.submit(0)) == [0]
