@@ -63,3 +63,15 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     REPORT.write_text(f"{shown}\n", encoding="utf-8")
     table = markdown(report)
     README.write_text(show_in(README.read_text(encoding="utf-8"), table), encoding="utf-8")
+    if _owed():
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if terminalreporter.config.getoption("--faults", "short") == "full":
+        for line in _owed():
+            terminalreporter.write_line(f"OWED {line}", red=True)
+
+
+def _owed() -> list[str]:
+    return [f"{tally.key}: {owed}" for tally in _tallies.values() for owed in tally.owed()]

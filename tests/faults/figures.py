@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ README = ROOT / "README.md"
 BEGIN, END = "<!-- reliability: begin -->", "<!-- reliability: end -->"
 
 _SHOWN = 5
+_LACKS = ("✗", "not run", "not measured")
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Limit:
         return value >= self.bound if self.at_least else value <= self.bound
 
     def worse(self, one: float, other: float) -> float:
+        if math.isnan(one) or math.isnan(other):
+            return math.nan
         return min(one, other) if self.at_least else max(one, other)
 
     @property
@@ -200,6 +204,12 @@ class Tally:
         wrong = [f"{n} is {v}" for n, v in self.found.items() if not limits[n].holds(v)]
         return wrong and wrong + self.examples
 
+    def owed(self) -> list[str]:
+        """Return what a full run has not done: cases, and figures that nothing measured."""
+        row = ROWS[self.key]
+        few = [f"tried {self.tried:,} of {row.least:,}"] if self.tried < row.least else []
+        return few + [f"{name}: not measured" for name in row.limits if name not in self.found]
+
     def add(self, other: Tally) -> None:
         """Take in what another check of the same row found."""
         self.tried += other.tried
@@ -259,6 +269,11 @@ def _figure(name: str, limit: Limit, value: float) -> str:
 
 def _mark(reached: bool) -> str:
     return "✓" if reached else "✗"
+
+
+def lacking(table: str) -> list[str]:
+    """Return the lines of a table that show less than is asked."""
+    return [line for line in table.splitlines() if any(lack in line for lack in _LACKS)]
 
 
 def shown_in(readme: str) -> str:

@@ -61,11 +61,12 @@ def differences(store, records, vectors):
     places = {record: place for place, record in enumerate(records)}
     known = [place for place, record in enumerate(there) if record in places]
     right = vectors[[places[there[place]] for place in known]]
-    changed = int((np.abs(found.vectors[known] - right).max(axis=1) > 1e-4).sum()) if known else 0
+    apart = np.abs(found.vectors[known] - right).max(axis=1) if known else np.zeros(0)
     searched = random.Random(0).sample(range(len(there)), min(SEARCHED, len(there)))
-    unfound = [i for i in searched if store.search(found.vectors[i], 1)[0].similarity < 0.999]
+    unfound = [i for i in searched if not store.search(found.vectors[i], 1)[0].similarity >= 0.999]
     wanted, have = Counter(records), Counter(there)
     lost, doubled = (wanted - have).total(), (have - wanted).total()
+    changed = int((~(apart <= 1e-4)).sum())
     return {"lost": lost + len(unfound), "doubled": doubled, "changed": changed}
 
 

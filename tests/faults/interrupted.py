@@ -31,7 +31,8 @@ def main(folder, times, how):
     Args:
         folder: The model.
         times: How many interrupts are caught; one more is not.
-        how: `right`, or wrong on purpose: `deaf` to interrupts, or `lost` after the first.
+        how: `right`, or wrong on purpose: `deaf` to interrupts, `lost` after the first, `silent`
+            about the last, or `stuck` after it.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN if how == "deaf" else signal.default_int_handler)
     encoder = F2LLM(folder, dtype="float32")
@@ -46,7 +47,13 @@ def main(folder, times, how):
     others = [encoder.with_options(dimensions=16), F2LLM(folder)]
     for other in others:  # some work that is still going on at the end
         threading.Thread(target=other.encode_document, args=(MANY,), daemon=True).start()
-    embed_until_interrupted(encoder)
+    try:
+        embed_until_interrupted(encoder)
+    except KeyboardInterrupt:
+        if how == "stuck":
+            threading.Event().wait()
+        if how != "silent":
+            raise
 
 
 def answer(encoder, right):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 
 import numpy as np
@@ -13,6 +14,7 @@ from f2llm_core.engine.qwen3 import Qwen3Encoder
 from faults.figures import Tally
 from faults.requests import LEAST_COSINE
 from faults.stubs import calling
+from support import gate
 
 CALLERS, EACH = 10, 5
 BATCHES = CALLERS * EACH
@@ -30,11 +32,13 @@ class Faults:
     """Makes forward passes fail: the one of an index, or those that a poisoned text is in."""
 
     def __init__(self, monkeypatch):
-        self.error, self.at, self.passes = None, None, 0
+        self.error, self.at, self.passes, self.most = None, None, 0, 0
+        self.together = []  # the most texts in one pass, of every round
         forward = Qwen3Encoder.forward
 
         def forward_or_fail(engine, sequences, prefixes=None):
             self.passes += 1
+            self.most = max(self.most, len(sequences))
             poisoned = any(len(sequence) == len(POISON) + 1 for sequence in sequences)
             if self.error is not None and (poisoned or self.passes - 1 == self.at):
                 raise self.error
@@ -43,14 +47,18 @@ class Faults:
         monkeypatch.setattr(Qwen3Encoder, "forward", forward_or_fail)
 
     def inject(self, error, at=None):
-        self.error, self.at, self.passes = error, at, 0
+        self.error, self.at, self.passes, self.most = error, at, 0, 0
 
 
 def texts_of(caller):
     return [f"Text {i} of caller {caller}." for i in range(EACH)]
 
 
-def check_faults(send, faults, right, rounds):
+def no_queue():
+    return nullcontext(lambda jobs: None)
+
+
+def check_faults(send, faults, right, rounds, queue=no_queue):
     """Let several callers wait, of whom exactly one meets a fault; then all of them, again.
 
     Args:
@@ -58,6 +66,7 @@ def check_faults(send, faults, right, rounds):
         faults: Prepares each round.
         right: Rows of every caller.
         rounds: `(error, at, caller)`: the pass of an index fails, or the caller's poisoned text.
+        queue: Makes what holds the model back until all of them wait.
     """
     tally = Tally("batch_faults", tried=len(rounds))
     went_on = 0
@@ -66,10 +75,11 @@ def check_faults(send, faults, right, rounds):
         if poisoned is not None:
             batches[poisoned][2] = POISON
         faults.inject(error, at)
-        outcomes = _at_once(send, batches)
+        outcomes = _at_once(send, batches, queue)
+        faults.together.append(faults.most)
         failed = [i for i, outcome in enumerate(outcomes) if isinstance(outcome, Exception)]
         faults.inject(None)
-        again = _at_once(send, [texts_of(caller) for caller in range(CALLERS)])
+        again = _at_once(send, [texts_of(caller) for caller in range(CALLERS)], queue)
         expected = failed == [poisoned] if poisoned is not None else len(failed) == 1
         own = all(type(outcomes[i]) is type(error) for i in failed)
         wrong = sum(_wrong(outcomes[i], right[i]) for i in range(CALLERS) if i not in failed)
@@ -80,7 +90,7 @@ def check_faults(send, faults, right, rounds):
     return tally
 
 
-def _at_once(send, batches):
+def _at_once(send, batches, queue):
     def outcome(texts):
         try:
             return send(texts)
@@ -88,7 +98,10 @@ def _at_once(send, batches):
             return error
 
     with ThreadPoolExecutor(CALLERS) as pool:
-        return list(pool.map(outcome, batches))
+        with queue() as wait_for_queue:
+            outcomes = [pool.submit(outcome, texts) for texts in batches]
+            wait_for_queue(len(batches))
+        return [done.result() for done in outcomes]
 
 
 def _wrong(rows, right):
@@ -109,17 +122,20 @@ def right(encoder):
 def sender(checkpoint, budget):
     encoder = F2LLM(checkpoint, dtype="float32", max_batch_tokens=budget)
     encoder.encode_document("a")
-    return encoder.encode_document
+    return encoder.encode_document, partial(gate, encoder._backend)
 
 
 def test_a_fault_at_every_batch(checkpoint, faults, right, prove):
     rounds = [(ERRORS[at % len(ERRORS)], at, None) for at in range(BATCHES)]
-    prove(check_faults(sender(checkpoint, 1), faults, right, rounds))
+    send, queue = sender(checkpoint, 1)
+    prove(check_faults(send, faults, right, rounds, queue))
 
 
 def test_a_text_that_no_batch_can_be_computed_with(checkpoint, faults, right, prove):
     rounds = [(error, None, caller) for caller in range(CALLERS) for error in ERRORS]
-    prove(check_faults(sender(checkpoint, 4096), faults, right, rounds))
+    send, queue = sender(checkpoint, 4096)
+    prove(check_faults(send, faults, right, rounds, queue))
+    assert set(faults.together) == {BATCHES}
 
 
 @pytest.mark.parametrize(
@@ -132,12 +148,19 @@ def test_a_text_that_no_batch_can_be_computed_with(checkpoint, faults, right, pr
 )
 def test_a_broken_service_is_found(checkpoint, faults, right, broken, found):
     rounds = [(ERRORS[0], None, caller) for caller in (0, 7)]
-    tally = check_faults(broken(sender(checkpoint, 1)), faults, right, rounds)
+    send, _ = sender(checkpoint, 1)
+    tally = check_faults(broken(send), faults, right, rounds)
     assert any(message.startswith(found) for message in tally.missed())
 
 
+def test_callers_that_never_share_a_batch_are_found(checkpoint, faults, right):
+    send = calling.send_in_turn(sender(checkpoint, 4096)[0])
+    assert not check_faults(send, faults, right, [(ERRORS[0], None, 7)]).missed()
+    assert faults.together == [EACH]
+
+
 def test_faults_come_when_they_should(checkpoint, faults, right):
-    send = sender(checkpoint, 1)
+    send, _ = sender(checkpoint, 1)
     faults.inject(ERRORS[0], at=3)
     with pytest.raises(RuntimeError, match="injected"):
         send(texts_of(0))

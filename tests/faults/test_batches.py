@@ -121,6 +121,7 @@ def test_random_batches_equal_one_by_one(checkpoint, one_by_one, amount, prove):
         batches.embed_with_padding_seen,
         batches.embed_with_rows_by_length,
         batches.embed_with_equal_lengths_uncausal,
+        batches.embed_with_nan_now_and_then,
     ],
 )
 def test_a_broken_batch_is_found(checkpoint, one_by_one, broken):

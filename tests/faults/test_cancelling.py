@@ -13,6 +13,7 @@ from faults.requests import Request
 from faults.stubs import calling
 
 PATIENCE = 10  # seconds for one schedule
+LEAST_SHARE = 0.1  # of tasks that end early, or cancelling is not what is tried
 
 
 async def _one_caller(asend, request, rng, gives_up):
@@ -21,7 +22,7 @@ async def _one_caller(asend, request, rng, gives_up):
     return await asyncio.wait_for(asend(request), patience)
 
 
-async def _one_schedule(asend, answers, rng, tally, patience):
+async def _one_schedule(asend, answers, rng, tally, patience, ended):
     """Let several callers wait, and some of them be cancelled or give up, all at random times."""
     requests = [answers.random_request(rng) for _ in range(rng.randint(2, 8))]
     gives_up = [rng.random() < 0.3 for _ in requests]
@@ -40,19 +41,22 @@ async def _one_schedule(asend, answers, rng, tally, patience):
     await asyncio.gather(*pending, return_exceptions=True)
     for task, request, early in zip(tasks, requests, gives_up, strict=True):
         if task not in pending:
-            _judge(task, request, answers, tally, may_end=early or task in cancelled)
+            may_end = early or task in cancelled
+            ended.append(_judge(task, request, answers, tally, may_end=may_end))
 
 
 def _judge(task, request, answers, tally, *, may_end):
+    """Compare what became of a task; return whether it ended early."""
     error = asyncio.CancelledError() if task.cancelled() else task.exception()
     if error is None:
         if wrong := answers.wrong(request, task.result()):
             tally.fault("wrong rows", request, times=wrong)
     elif not may_end or not isinstance(error, (asyncio.CancelledError, asyncio.TimeoutError)):
         tally.fault("untyped errors", f"{request}: {error!r}")
+    return error is not None
 
 
-def check_cancelling(asend, answers, schedules, *, patience=PATIENCE, seed=0):
+def check_cancelling(asend, answers, schedules, *, patience=PATIENCE, seed=0, ended=None):
     """Play random schedules, a hundred in each event loop.
 
     Args:
@@ -61,14 +65,16 @@ def check_cancelling(asend, answers, schedules, *, patience=PATIENCE, seed=0):
         schedules: How many.
         patience: Seconds after which a schedule hangs.
         seed: Of the schedules.
+        ended: Takes, of every task, whether it was cancelled or gave up in time.
     """
     tally = Tally("cancelling")
     rng = random.Random(seed)
+    ended = [] if ended is None else ended
 
     async def play(count):
         for _ in range(count):
             tally.tried += 1
-            await _one_schedule(asend, answers, rng, tally, patience)
+            await _one_schedule(asend, answers, rng, tally, patience, ended)
         left = asyncio.all_tasks() - {asyncio.current_task()}
         if left:
             tally.fault("tasks left", left, times=len(left))
@@ -108,7 +114,9 @@ def shared(checkpoint):
 
 
 def test_random_schedules(shared, answers, amount, prove):
-    prove(check_cancelling(lambda request: request.asend(shared), answers, amount(2_000, 60)))
+    ended, schedules = [], amount(2_000, 60)
+    prove(check_cancelling(lambda r: r.asend(shared), answers, schedules, ended=ended))
+    assert sum(ended) > LEAST_SHARE * len(ended)
     assert shared.encode_query("a").shape == (64,)
 
 
@@ -131,6 +139,13 @@ def test_abandoned_streams(shared, answers, amount, prove):
 def test_a_broken_cancelling_is_found(shared, answers, broken, found):
     tally = check_cancelling(broken(shared), answers, 12, patience=0.3)
     assert tally.found[found] > 0
+
+
+def test_cancelling_that_comes_too_late_is_found(shared, answers):
+    ended = []
+    asend = calling.asend_that_is_never_interrupted(shared)
+    check_cancelling(asend, answers, 60, ended=ended)
+    assert sum(ended) < LEAST_SHARE * len(ended)
 
 
 def test_a_stream_that_goes_on_where_the_last_one_ended_is_found(shared, answers):

@@ -14,6 +14,7 @@ from f2llm_core import F2LLM, F2LLMError
 from faults.channels import GENERAL, SENTINEL, everything_said, files_below, frames
 from faults.faulty_server import answer, reply, running
 from faults.figures import Tally
+from faults.stubs import serving
 from faults.test_secrets import (
     CORE,
     LANGCHAIN,
@@ -41,8 +42,8 @@ def server():
         yield server
 
 
-def test_objects(checkpoint, server, prove):
-    tally = Tally("secrets")
+def check_objects(checkpoint, server, tally):
+    """Put all that was given the key through every channel, before and after it was used."""
     options = {"base_url": server.url, "server_model": "model"}
     core = F2LLM(checkpoint, api_key=SENTINEL, **options)
     langchain = F2LLMEmbeddings(model=checkpoint, api_key=SENTINEL, **options)
@@ -64,22 +65,20 @@ def test_objects(checkpoint, server, prove):
         llama_index.get_query_embedding("a")
     assert len(server.posts) == 6
     assert {request.headers["authorization"] for request in server.posts} == {f"Bearer {SENTINEL}"}
+
+
+def test_objects(checkpoint, server, prove):
+    tally = Tally("secrets")
+    check_objects(checkpoint, server, tally)
     prove(tally)
 
 
-@pytest.mark.parametrize("given", ["argument", "environment"])
-def test_what_is_said_and_written_while_embedding(
-    checkpoint, server, tmp_path, prove, given, monkeypatch
-):
-    tally = Tally("secrets")
-    if given == "environment":
-        monkeypatch.setenv("F2LLM_API_KEY", SENTINEL)
-    key = SENTINEL if given == "argument" else None
+def check_embedding(checkpoint, server, folder, given, tally):
+    """Embed, and look at all that is said meanwhile, and at the files of a cache."""
     told = ToldByLlamaIndex()
-    monkeypatch.setenv("PYTHONASYNCIODEBUG", "1")
     with everything_said() as said:
-        options = {"base_url": server.url, "api_key": key}
-        F2LLM(checkpoint, cache=tmp_path, **options).encode_query(["a"], show_progress=True)
+        options = {"base_url": server.url, "api_key": SENTINEL if given == "argument" else None}
+        F2LLM(checkpoint, cache=folder, **options).encode_query(["a"], show_progress=True)
         F2LLMEmbeddings(model=checkpoint, **options).embed_documents(["a"])
         callbacks = CallbackManager([told])
         adapter = F2LLMEmbedding(str(checkpoint), callback_manager=callbacks, **options)
@@ -89,10 +88,21 @@ def test_what_is_said_and_written_while_embedding(
     }
     assert "httpcore" in said.getvalue() or "HTTP Request" in said.getvalue()
     check_texts(f"logs, warnings and output, by {given}", [said.getvalue()], tally)
-    check_texts(f"files of the cache, by {given}", files_below(tmp_path), tally)
+    check_texts(f"files of the cache, by {given}", files_below(folder), tally)
     check_texts(f"LlamaIndex's events, by {given}", told.payloads, tally)
     if given == "argument":
         check_texts("the environment", os.environ.values(), tally)
+
+
+@pytest.mark.parametrize("given", ["argument", "environment"])
+def test_what_is_said_and_written_while_embedding(
+    checkpoint, server, tmp_path, prove, given, monkeypatch
+):
+    tally = Tally("secrets")
+    if given == "environment":
+        monkeypatch.setenv("F2LLM_API_KEY", SENTINEL)
+    monkeypatch.setenv("PYTHONASYNCIODEBUG", "1")
+    check_embedding(checkpoint, server, tmp_path, given, tally)
     prove(tally)
 
 
@@ -128,10 +138,8 @@ def test_errors_about_the_key_itself(checkpoint, prove, make, key):
     prove(tally)
 
 
-@pytest.mark.parametrize("make", MAKERS)
-@pytest.mark.parametrize("status", [200, 302, 400, 401, 403, 404, 500])
-def test_errors_of_a_server_that_echoes_the_key(checkpoint, prove, make, status):
-    tally = Tally("secrets")
+def check_echo(checkpoint, make, status, tally):
+    """Ask a server that sends the key back, and look at the error and at what is logged."""
     said = {"error": f"Incorrect key: Bearer {SENTINEL}", "tail": f"{SENTINEL[:4]}…{SENTINEL[-4:]}"}
     with running(lambda _: reply(said, status)) as server:
         thing = make(model=str(checkpoint), base_url=server.url, api_key=SENTINEL, max_retries=0)
@@ -139,6 +147,13 @@ def test_errors_of_a_server_that_echoes_the_key(checkpoint, prove, make, status)
             getattr(thing, MAKERS[make])("a")
     check_texts(f"{make.__name__}, {status} with the key", frames(caught.value, __file__), tally)
     check_texts(f"{make.__name__}, logs of {status}", [logged.getvalue()], tally)
+
+
+@pytest.mark.parametrize("make", MAKERS)
+@pytest.mark.parametrize("status", [200, 302, 400, 401, 403, 404, 500])
+def test_errors_of_a_server_that_echoes_the_key(checkpoint, prove, make, status):
+    tally = Tally("secrets")
+    check_echo(checkpoint, make, status, tally)
     prove(tally)
 
 
@@ -159,3 +174,37 @@ def test_the_command_line(checkpoint, prove):
         check_texts("f2llm doctor", [done.stdout, done.stderr], tally)
         assert server.requests[0].headers["authorization"] == f"Bearer {SENTINEL}"
     prove(tally)
+
+
+def test_a_key_that_is_shown_is_found(checkpoint, server, monkeypatch):
+    serving.show_secrets(monkeypatch)
+    tally = Tally("secrets")
+    check_objects(checkpoint, server, tally)
+    assert tally.found["leaks"]
+
+
+def test_a_key_that_is_logged_is_found(checkpoint, server, tmp_path, monkeypatch):
+    serving.log_the_key(monkeypatch)
+    tally = Tally("secrets")
+    check_embedding(checkpoint, server, tmp_path, "argument", tally)
+    assert tally.found["leaks"] == 1
+    assert tally.examples[0].startswith("leaks: logs, warnings and output")
+
+
+def test_a_key_in_a_file_is_found(checkpoint, server, tmp_path):
+    (tmp_path / "config.json").write_text(SENTINEL)
+    tally = Tally("secrets")
+    check_embedding(checkpoint, server, tmp_path, "argument", tally)
+    assert tally.found["leaks"] == 1
+    assert tally.examples[0].startswith("leaks: files of the cache")
+
+
+@pytest.mark.parametrize("make", MAKERS)
+@pytest.mark.parametrize(
+    ("broken", "status"), [(serving.show_what_is_said, 400), (serving.raise_on_the_way, 500)]
+)
+def test_an_error_that_tells_the_key_is_found(checkpoint, monkeypatch, make, broken, status):
+    broken(monkeypatch)
+    tally = Tally("secrets")
+    check_echo(checkpoint, make, status, tally)
+    assert tally.found["leaks"]

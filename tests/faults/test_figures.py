@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 
@@ -13,6 +14,7 @@ from faults.figures import (
     REPORT,
     ROWS,
     Tally,
+    lacking,
     markdown,
     report_of,
     show_in,
@@ -38,6 +40,44 @@ def test_the_readme_shows_the_committed_report():
     assert shown_in(README.read_text(encoding="utf-8")) == markdown(report)
 
 
+@pytest.mark.skipif(not REPORT.exists(), reason="no full run was reported yet")
+def test_the_committed_report_lacks_nothing():
+    assert not lacking(markdown(json.loads(REPORT.read_text(encoding="utf-8"))))
+    assert not lacking(shown_in(README.read_text(encoding="utf-8")))
+
+
+def whole():
+    tallies = {key: Tally(key, tried=row.least) for key, row in ROWS.items()}
+    for key, row in ROWS.items():
+        for name, limit in row.limits.items():
+            tallies[key].found.setdefault(name, limit.bound)
+    return tallies
+
+
+def test_a_whole_report_lacks_nothing():
+    tallies = whole()
+    assert not lacking(markdown(reported(*tallies.values())))
+    assert not any(tally.owed() or tally.missed() for tally in tallies.values())
+
+
+@pytest.mark.parametrize("key", ROWS)
+def test_a_report_that_lacks_something_is_found(key):
+    def lines(**changes):
+        return lacking(markdown(reported(*(whole() | changes).values())))
+
+    tallies = whole()
+    tried, found = tallies[key].tried, tallies[key].found
+    few = Tally(key, tried=tried - 1, found=found)
+    assert few.owed() == [f"tried {tried - 1:,} of {tried:,}"]
+    assert len(lines(**{key: few})) == 1
+    for name, limit in ROWS[key].limits.items():
+        value = limit.bound + (-1 if limit.at_least else 1)
+        assert len(lines(**{key: Tally(key, tried=tried, found=found | {name: value})})) == 1
+        assert len(lines(**{key: Tally(key, tried=tried, found=found | {name: math.nan})})) == 1
+    others = [tally for tally in tallies.values() if tally.key != key]
+    assert len(lacking(markdown(reported(*others)))) == 1
+
+
 def test_what_was_not_run_is_said():
     tally = Tally("secrets", tried=30)
     lines = markdown(reported(tally)).splitlines()
@@ -55,6 +95,8 @@ def test_a_missed_figure_is_shown_as_it_is():
 def test_a_figure_that_was_not_measured_is_said():
     tally = Tally("batches", tried=1_000)
     assert "worst cosine: not measured" in markdown(reported(tally))
+    assert tally.owed() == ["worst cosine: not measured"]
+    assert lacking(markdown(reported(tally)))
 
 
 def test_a_run_of_some_rows_keeps_the_others_as_they_were():
@@ -75,6 +117,20 @@ def test_the_worst_of_several_checks_is_kept():
         total.add(part)
     assert total.tried == 3
     assert total.missed() == ["worst cosine is 0.9"]
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "good"), [("batches", "worst cosine", 1.0), ("loop", "p99 loop lag in ms", 1.0)]
+)
+@pytest.mark.parametrize("place", range(3))
+def test_nan_misses_every_limit_and_is_not_forgotten(key, name, good, place):
+    values = [good] * 3
+    values[place] = math.nan
+    tally, total = Tally(key), Tally(key)
+    for value in values:
+        tally.measure(name, value)
+        total.add(Tally(key, tried=1, found={name: value}))
+    assert tally.missed() == total.missed() == [f"{name} is nan"]
 
 
 def test_only_what_is_between_the_markers_changes():

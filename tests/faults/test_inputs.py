@@ -67,9 +67,13 @@ def check_rows(door, texts, neighbours, tally):
     except Exception as error:
         tally.fault("untyped errors", f"{texts!a}: {error!r}")
         return
-    if len(rows) != len(texts) + 2 or (rows[[0, -1]] * neighbours).sum(axis=1).min() < LEAST_COSINE:
-        tally.fault("NaN or wrong rows", f"beside {texts!a}")
+    if len(rows) != len(texts) + 2:
+        tally.fault("NaN or wrong rows", f"{len(rows)} of {len(texts) + 2}")
+        return
     good = np.isfinite(rows).all(axis=1) & (np.abs(np.linalg.norm(rows, axis=1) - 1) < 1e-5)
+    beside = (rows[[0, -1]] * neighbours).sum(axis=1)
+    if not (good[[0, -1]] & (beside >= LEAST_COSINE)).all():
+        tally.fault("NaN or wrong rows", f"beside {texts!a}")
     for text in np.array(texts, dtype=object)[~good[1:-1]]:
         tally.fault("NaN or wrong rows", ascii(text))
 
@@ -120,7 +124,7 @@ def check_lengths(encoder, limits, tally):
                 row = short.encode_document(text)
             expected = kept if tokens >= limit else encoder.encode_document(text)
             told = any(w.category is TruncationWarning for w in said)
-            if told != (tokens > limit) or row @ expected < LEAST_COSINE:
+            if told != (tokens > limit) or not row @ expected >= LEAST_COSINE:
                 tally.fault("NaN or wrong rows", f"{tokens} tokens, max_length {limit}")
             try:
                 strict.encode_document(text)
@@ -189,7 +193,14 @@ def test_a_broken_door_is_found(encoder, broken, found):
 
 
 @pytest.mark.parametrize(
-    "broken", [inputs.door_that_returns_nan_for_blanks, inputs.door_that_mixes_neighbours]
+    "broken",
+    [
+        inputs.door_that_returns_nan_for_blanks,
+        inputs.door_that_mixes_neighbours,
+        inputs.door_that_ruins_neighbours_with_nan,
+        inputs.door_that_stretches_neighbours,
+        inputs.door_that_loses_the_last,
+    ],
 )
 def test_wrong_rows_are_found(encoder, broken):
     door = broken(encoder.encode_document)
@@ -205,3 +216,8 @@ def test_a_category_that_is_not_taken_is_found(encoder, category):
 def test_an_encoder_that_cuts_too_early_is_found(encoder):
     broken = inputs.CutsOneTokenMore(encoder)
     assert "NaN or wrong rows" in faults_of(check_lengths, broken, [8])
+
+
+def test_an_encoder_without_a_row_for_what_just_fits_is_found(encoder):
+    broken = inputs.ReturnsNanAtTheLimit(encoder)
+    assert faults_of(check_lengths, broken, [8]) == {"NaN or wrong rows"}

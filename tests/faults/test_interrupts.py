@@ -115,9 +115,16 @@ def test_interrupts(checkpoint, full, prove):
 
 @pytest.mark.parametrize(
     ("how", "found"),
-    [("deaf", "exits after more than 2 s"), ("lost", "other ends than KeyboardInterrupt")],
+    [
+        ("deaf", "exits after more than 2 s"),
+        ("lost", "other ends than KeyboardInterrupt"),
+        ("silent", "other ends than KeyboardInterrupt"),
+        ("stuck", "exits after more than 2 s"),
+    ],
 )
 def test_a_broken_end_is_found(checkpoint, monkeypatch, how, found):
-    monkeypatch.setattr(f"{__name__}.ANSWER", 2.0)
-    tally = check_interrupts(checkpoint, 1, 2.0, how=how)
+    last = how in {"silent", "stuck"}
+    monkeypatch.setattr(f"{__name__}.ANSWER", HANG if last else 2.0)
+    tally = check_interrupts(checkpoint, 1, HANG if how == "silent" else 2.0, how=how)
     assert tally.found[found] == 1
+    assert (tally.tried == CAUGHT + 1) == last

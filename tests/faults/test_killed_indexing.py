@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 
+import numpy as np
 import pytest
 
+from f2llm_core.indexing import index
 from faults.figures import ROWS, Tally
 from faults.processes import lines_of
+from store_kinds import MemoryStore
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="children are forked")
 
@@ -62,6 +65,21 @@ def test_broken_indexing_is_found(checkpoint, tmp_path):
         tally = tally_of("kills", one)
         assert tally.found[name] > 1, one
         assert tally.missed()
+
+
+@pytest.mark.parametrize("ruined", [range(3), [1]])
+def test_vectors_that_became_nan_are_found(encoder, ruined):
+    from faults.indexer import differences  # which makes processes as only POSIX can
+
+    records = [(f"{i}.txt", f"Text {i}.") for i in range(3)]
+    store = MemoryStore()
+    index(store, encoder, records)
+    vectors = encoder.encode_document([text for _, text in records])
+    assert not any(differences(store, records, vectors).values())
+    for i in ruined:
+        id_ = list(store.rows)[i]
+        store.rows[id_] = (store.rows[id_][0] * np.nan, *store.rows[id_][1:])
+    assert differences(store, records, vectors)["changed"] == len(ruined)
 
 
 def found_by(module, checkpoint, folder, *arguments):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import subprocess
 import sys
+import warnings
 from dataclasses import dataclass
 
 import pytest
@@ -300,4 +302,41 @@ def test_a_careless_error_is_found(hub):
             ask(SENTINEL)
         except ConnectionError as error:
             check_texts("careless", frames(error, own), tally)
+    assert tally.found["leaks"] == 1
+
+
+@pytest.mark.parametrize(
+    "say",
+    [
+        print,
+        lambda text: print(text, file=sys.stderr),
+        warnings.warn,
+        logging.getLogger("httpx").debug,
+        logging.getLogger("huggingface_hub.file_download").debug,
+        logging.getLogger("of_somebody_else").debug,
+    ],
+    ids=["output", "error output", "warning", "httpx", "hub", "log"],
+)
+def test_what_is_said_carelessly_is_found(say):
+    tally = Tally("secrets")
+    with everything_said() as said:
+        say(f"token={SENTINEL}")
+    check_texts("careless", [said.getvalue()], tally)
+    assert tally.found["leaks"] == 1
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda folder: (folder / "config.json").write_text(f"token: {SENTINEL}"),
+        lambda folder: (folder / SENTINEL).mkdir(),
+        lambda folder: (folder / "link").symlink_to(SENTINEL),
+    ],
+    ids=["content", "name", "link"],
+)
+def test_what_is_written_carelessly_is_found(tmp_path, write):
+    (tmp_path / "below").mkdir()
+    write(tmp_path / "below")
+    tally = Tally("secrets")
+    check_texts("careless", files_below(tmp_path), tally)
     assert tally.found["leaks"] == 1

@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -124,19 +123,22 @@ def test_a_folder_that_cannot_be_written_is_said(encoder, tmp_path):
 
 def test_waiting_for_another_writer_is_said(encoder, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("f2llm_core.stores.chroma._PATIENCE", 0.05)
-    held = threading.Event()
+    emit = caplog.handler.emit
+    held, said = threading.Event(), threading.Event()
+    monkeypatch.setattr(caplog.handler, "emit", lambda record: (emit(record), said.set()))
 
     def write():
         with FileLock(tmp_path / "f2llm.lock"):
             held.set()
-            time.sleep(1)
+            said.wait(30)
 
     with chroma(tmp_path, None, 64) as store, ThreadPoolExecutor() as other:
         other.submit(write)
-        held.wait()
+        assert held.wait(30)
         assert index(store, encoder, [("a", "text")]).added == 1
-    [said] = caplog.messages
-    assert "waiting until another process has written" in said
+    assert said.is_set()
+    [message] = caplog.messages
+    assert "waiting until another process has written" in message
 
 
 @pytest.fixture(scope="module")

@@ -35,3 +35,15 @@ def embed_with_equal_lengths_uncausal(embed):
         return rows
 
     return embed_unmasked
+
+
+def embed_with_nan_now_and_then(embed):
+    """Has no row for the second of three texts and more."""
+
+    def embed_nan(batch):
+        rows = embed(batch)
+        if len(rows) > 2:
+            rows[1] = np.nan
+        return rows
+
+    return embed_nan

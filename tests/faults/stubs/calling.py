@@ -146,6 +146,15 @@ def asend_that_fails_all_for_one(encoder):
     return asend
 
 
+def asend_that_is_never_interrupted(encoder):
+    """Blocks the loop until it is done, so that nobody can leave."""
+
+    async def asend(request):
+        return request.send(encoder)
+
+    return asend
+
+
 def stream_that_keeps_its_place(encoder):
     """Keeps the texts that it read ahead for the next stream."""
     ahead = []
@@ -158,6 +167,17 @@ def stream_that_keeps_its_place(encoder):
             yield encoder.encode_document(block)
 
     return stream
+
+
+def send_in_turn(send):
+    """Lets one caller in at a time, so that no batch is of several."""
+    turn = threading.Lock()
+
+    def send_alone(texts):
+        with turn:
+            return send(texts)
+
+    return send_alone
 
 
 def send_until_the_first_error(send):

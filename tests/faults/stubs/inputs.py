@@ -63,6 +63,39 @@ def door_that_mixes_neighbours(door):
     return open_door
 
 
+def door_that_ruins_neighbours_with_nan(door):
+    """Divides by what is in the middle of a batch, and keeps that only."""
+
+    def open_door(texts):
+        rows = np.array(door(texts))
+        if len(rows) > 2:
+            rows[[0, -1]] = np.nan
+        return rows
+
+    return open_door
+
+
+def door_that_stretches_neighbours(door):
+    """Forgets to normalise the first and the last of a batch."""
+
+    def open_door(texts):
+        rows = np.array(door(texts))
+        if len(rows) > 2:
+            rows[[0, -1]] *= 2
+        return rows
+
+    return open_door
+
+
+def door_that_loses_the_last(door):
+    """Returns a row too few."""
+
+    def open_door(texts):
+        return door(texts)[:-1] if len(texts) > 1 else door(texts)
+
+    return open_door
+
+
 def door_that_chokes_on(category, door):
     """Fails at one Unicode category only."""
 
@@ -88,3 +121,19 @@ class CutsOneTokenMore:
 
     def __getattr__(self, name):
         return getattr(self._encoder, name)
+
+
+class ReturnsNanAtTheLimit:
+    """An encoder that has no vector for a text of exactly `max_length` tokens."""
+
+    def __init__(self, encoder, limit=None):
+        self._encoder = encoder
+        self._limit = limit
+
+    def with_options(self, **options):
+        limit = options.get("max_length", self._limit)
+        return ReturnsNanAtTheLimit(self._encoder.with_options(**options), limit)
+
+    def encode_document(self, text):
+        row = self._encoder.encode_document(text)
+        return row * np.nan if self._limit == len(text) + 1 else row

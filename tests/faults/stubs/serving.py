@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import httpx
+import logging
 
+import httpx
+import numpy as np
+
+from f2llm_core import F2LLM
 from f2llm_core.backends.endpoint import answer, client
+from f2llm_core.secret import Secret
 
 
 def believe_the_order(monkeypatch):
@@ -49,3 +54,39 @@ def raise_on_the_way(monkeypatch):
         return outcome
 
     monkeypatch.setattr(client.Client, "_attempt", raising)
+
+
+def hand_out_nan(monkeypatch):
+    """Gives NaN for what was answered rightly."""
+    encode = F2LLM.encode_document
+
+    def encode_nan(self, texts):
+        return encode(self, texts) * np.nan
+
+    monkeypatch.setattr(F2LLM, "encode_document", encode_nan)
+
+
+def unpack_without_limit(monkeypatch):
+    """Unpacks all that is sent before it looks how much that is."""
+
+    async def read(response, most):
+        return (await response.aread())[: most + 1]
+
+    monkeypatch.setattr(client, "_read", read)
+
+
+def log_the_key(monkeypatch):
+    """Writes the headers of every request to its log."""
+    auth_flow = client._Bearer.auth_flow
+
+    def logging_flow(self, request):
+        for sent in auth_flow(self, request):
+            logging.getLogger("f2llm_core").debug("%r", sent.headers["Authorization"])
+            yield sent
+
+    monkeypatch.setattr(client._Bearer, "auth_flow", logging_flow)
+
+
+def show_secrets(monkeypatch):
+    """Shows what is hidden, as a plain dataclass does."""
+    monkeypatch.setattr(Secret, "__repr__", lambda self: f"Secret({self._value!r})")

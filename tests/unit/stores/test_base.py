@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -17,13 +19,14 @@ def filled(n):
     return store
 
 
-def test_a_sample_is_fair():
-    store = filled(20)
-    seen = np.zeros(20)
+@pytest.mark.parametrize(("rows", "n"), [(20, 5), (2, 1), (3, 2)])
+def test_a_sample_is_fair(rows, n):
+    store = filled(rows)
+    seen = np.zeros(rows)
     for seed in range(2000):
-        for id_ in sample(store, 5, seed).ids:
+        for id_ in sample(store, n, seed).ids:
             seen[int(id_)] += 1
-    assert abs(seen / 2000 - 0.25).max() < 0.05
+    assert abs(seen / 2000 - n / rows).max() < 0.05
 
 
 def test_rows_of_several_widths_are_said():
@@ -34,6 +37,12 @@ def test_rows_of_several_widths_are_said():
 
 def test_a_row_that_lost_its_vector_counts_as_missing():
     assert in_order("Memory", ["a"], {"a": ("t", {}, None)}).ids == []
+
+
+def test_vectors_that_are_no_rows_are_refused():
+    for shape in ((2,), (2, 4, 2)):
+        with pytest.raises(StoreError, match=re.escape(f"vectors of shape {shape}")):
+            MemoryStore().upsert(["a", "b"], np.ones(shape, np.float32), ["t"] * 2, [{}] * 2)
 
 
 def test_a_clients_error_becomes_ours_and_ours_stays():

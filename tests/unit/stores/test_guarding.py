@@ -58,6 +58,15 @@ def test_a_new_collection_is_stamped(fresh):
     assert fresh.stats.passes == 0
 
 
+def test_a_stamp_that_another_process_wrote_at_the_same_time_is_refused(fresh):
+    class Raced(MemoryStore):
+        def write_stamp(self, stamp):
+            super().write_stamp(stamp | {"model": IDENTITY["model"]})
+
+    with pytest.raises(FingerprintError, match="model"):
+        guard(Raced(), fresh)
+
+
 def test_every_field_is_one_or_the_other(fresh):
     names = {field.name for field in fields(Fingerprint)}
     assert names == {*IDENTITY, *TOLERATED, "query_prompt", "name"}
