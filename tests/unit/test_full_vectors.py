@@ -79,8 +79,11 @@ def test_a_path_that_no_file_can_have_is_said(tmp_path: Path):
 
 
 def test_stamps_outlive_the_object(file: FullVectors):
-    file.write_stamp({"name": "ü", "dimensions": 32})
-    assert FullVectors(file.path).read_stamp() == {"name": "ü", "dimensions": 32}
+    assert file.collection is None
+    file.write_stamp({"name": "ü", "dimensions": 32}, "collection 'ü'")
+    again = FullVectors(file.path)
+    assert again.read_stamp() == {"name": "ü", "dimensions": 32}
+    assert again.collection == "collection 'ü'"
 
 
 @pytest.mark.parametrize("content", [b"no database at all", None])
