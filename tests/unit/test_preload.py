@@ -113,7 +113,7 @@ print(F2LLM(sys.argv[1], device="cpu").encode_query("a").shape, forked)
 """
 
 _FREED = """
-import gc, sys, weakref
+import gc, sys, time, weakref
 gc.disable()
 from f2llm_core import F2LLM
 
@@ -125,6 +125,9 @@ backend = weakref.ref(model._backend)
 with open("/proc/self/maps") as maps:
     print(".safetensors" in maps.read())
 del model
+end = time.monotonic() + 10  # the worker's thread lets go a moment after it has answered
+while backend() is not None and time.monotonic() < end:
+    time.sleep(0.01)
 print(backend())
 """
 
