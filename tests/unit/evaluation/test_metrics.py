@@ -39,9 +39,14 @@ def define(ranking, grades):
 
 
 def test_grades_below_minus_one_are_not_relevant():
-    judgements = {f"q{i}": {"a": -2} for i in range(20)} | {"good": {"a": 2, "b": -3}}
-    values = Metrics(["nDCG@10"], judgements).values({query: ["b", "a"] for query in judgements})
-    assert values["nDCG@10"].tolist() == pytest.approx([0.0] * 20 + [1 / math.log2(3)])
+    """Of which trec_eval itself ends the process."""
+    passages = [f"d{number}" for number in range(40)]
+    judgements = {f"q{i}": {"d1": -2} if i % 2 else {"d1": 1, "d2": 2, "d3": -3} for i in range(20)}
+    metrics = Metrics(["nDCG@10"], judgements)
+    for _ in range(6):
+        values = metrics.values(dict.fromkeys(judgements, tuple(passages)))
+    right = [define(passages, grades)["nDCG@10"] for grades in judgements.values()]
+    assert values["nDCG@10"].tolist() == pytest.approx(right)
 
 
 @pytest.mark.parametrize(
