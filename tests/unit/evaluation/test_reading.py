@@ -86,6 +86,13 @@ def test_judgements_without_the_usual_head(beir, head):
     assert read_dataset(beir) == plain
 
 
+@pytest.mark.parametrize("id_", [["q1"], {}, "", 1.5])
+def test_what_is_no_id_of_a_query_is_named(beir, refused, id_):
+    (beir / "qrels" / "test.tsv").unlink()
+    write(beir / "qrels" / "test.jsonl", [{"query-id": id_, "corpus-id": "d1", "score": 1}])
+    refused(beir, "test.jsonl:1: an id is a string")
+
+
 def test_judgements_as_json_lines(beir):
     plain = read_dataset(beir)
     (beir / "qrels" / "test.tsv").unlink()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # numpy comes with it, and --help must not wait for it
     from collections.abc import Iterator
 
     from f2llm_core.indexing import IndexReport
+    from f2llm_core.indexing.records import Placed
 
 
 @click.command(
@@ -83,7 +84,6 @@ def index(
     from f2llm_core import F2LLM
     from f2llm_core.indexing import index as index_documents
     from f2llm_core.indexing.jsonl import read_jsonl
-    from f2llm_core.indexing.records import Placed
 
     if id_field == text_field:
         msg = f"--id-field {id_field}: that is the field of the text."
@@ -93,12 +93,12 @@ def index(
 
     def read() -> Iterator[Placed]:
         for path in files:
-            for place, found in read_jsonl(
+            for record in read_jsonl(
                 path, text_field=text_field, id_field=id_field, metadata_fields=metadata or None
             ):
-                if isinstance(found, tuple):
-                    unseen.difference_update(found[2])
-                yield Placed(place, found)
+                if isinstance(record.document, tuple):
+                    unseen.difference_update(record.document[2])
+                yield record
 
     report = index_documents(
         open_collection(chroma, collection),

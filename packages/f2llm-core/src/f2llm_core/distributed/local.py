@@ -11,7 +11,7 @@ from f2llm_core.distributed.block import BlockEmbedder
 from f2llm_core.distributed.files import require_arrow
 from f2llm_core.distributed.folder import VectorDType, VectorFolder
 from f2llm_core.distributed.report import EmbedReport
-from f2llm_core.distributed.rows import Columns
+from f2llm_core.distributed.rows import choose_columns
 from f2llm_core.distributed.run import progress_bar, running
 from f2llm_core.options import check_choice
 from f2llm_core.stores.guarding import encoder_of
@@ -58,9 +58,9 @@ def embed_tables(
     begin = time.monotonic()
     require_arrow()
     check_choice("vector_dtype", vector_dtype, get_args(VectorDType))
+    columns = choose_columns(id_column, text_column)
     encoder = encoder_of(model)
     folder = VectorFolder(Path(output).absolute(), encoder.fingerprint, vector_dtype)
-    columns = Columns(id_column, text_column)
     with running(folder, begin) as run, progress_bar(show=show_progress) as bar:
         embedder = BlockEmbedder(encoder, folder, run.done, columns)
         for table in tables:

@@ -13,7 +13,7 @@ from f2llm_core.distributed.folder import VectorDType, VectorFolder
 from f2llm_core.distributed.ray_pool import Pool, require_ray
 from f2llm_core.distributed.ray_workers import EmbedJob, IndexJob, read_index_report
 from f2llm_core.distributed.report import BlockReport, EmbedReport
-from f2llm_core.distributed.rows import Columns
+from f2llm_core.distributed.rows import choose_columns
 from f2llm_core.distributed.run import progress_bar, running
 from f2llm_core.indexing import IndexReport
 from f2llm_core.options import check_choice, check_positive
@@ -75,12 +75,13 @@ def embed_dataset(
     import ray
 
     check_choice("vector_dtype", vector_dtype, get_args(VectorDType))
+    columns = choose_columns(id_column, text_column)
     batch_size = check_positive("batch_size", batch_size)
     encoder = encoder_of(model)
     pool = Pool.fit(encoder, workers, cpus_per_worker, gpus_per_worker)
     folder = VectorFolder(Path(output).absolute(), pool.fingerprint(), vector_dtype)
     with running(folder, begin) as run, progress_bar(show=show_progress) as bar:
-        job = EmbedJob(folder, ray.put(run.done), Columns(id_column, text_column))
+        job = EmbedJob(folder, ray.put(run.done), columns)
         for answer in pool.map(dataset, job, batch_size):
             block = BlockReport.from_json(answer)
             run.add(block)
@@ -135,11 +136,12 @@ def index_dataset(
     """
     begin = time.monotonic()
     require_ray()
+    columns = choose_columns(id_column, text_column)
     batch_size = check_positive("batch_size", batch_size)
     encoder = encoder_of(model)
     pool = Pool.fit(encoder, workers, cpus_per_worker, gpus_per_worker)
     pool.fingerprint()  # so that what is wrong with the model is said here
-    job = IndexJob(open_store, Columns(id_column, text_column), metadata_columns)
+    job = IndexJob(open_store, columns, metadata_columns)
     total = IndexReport()
     with progress_bar(show=show_progress) as bar:
         for answer in pool.map(dataset, job, batch_size):

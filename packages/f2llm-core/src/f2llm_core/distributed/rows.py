@@ -30,6 +30,14 @@ class Columns(NamedTuple):
     text: str = "text"
 
 
+def choose_columns(id_column: str, text_column: str) -> Columns:
+    """Return the names, or raise `ConfigurationError` if they are one."""
+    if id_column == text_column:
+        msg = f"{id_column!r} cannot be the column of the ids and of the texts."
+        raise ConfigurationError(msg)
+    return Columns(id_column, text_column)
+
+
 class Row(NamedTuple):
     """What is embedded.
 
@@ -73,10 +81,7 @@ def check_rows(table: pa.Table, columns: Columns) -> tuple[list[Row], list[Failu
 
 
 def check_columns(names: Sequence[str], wanted: Sequence[str]) -> None:
-    """Raise `ConfigurationError` unless a table has all columns that are wanted, and once each."""
-    if len(set(wanted)) < len(wanted):
-        msg = f"{wanted[0]!r} cannot be the column of the ids and of the texts."
-        raise ConfigurationError(msg)
+    """Raise `ConfigurationError` unless a table has all columns that are wanted."""
     missing = [name for name in wanted if name not in names]
     if missing:
         msg = (

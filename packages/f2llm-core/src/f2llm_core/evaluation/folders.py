@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from f2llm_core.errors import DataError, MissingExtraError
-from f2llm_core.evaluation.data import Dataset, DatasetBuilder
+from f2llm_core.evaluation.data import Dataset, DatasetBuilder, check_id
 from f2llm_core.evaluation.reading import Line, id_of, language_of, read_lines
 
 _DEFAULT_SPLIT = "test"
@@ -80,14 +79,14 @@ def _judge(builder: DatasetBuilder, line: Line, subset: str = "") -> None:
     if type(grade) is not int:
         msg = f"{line.place}: the score is a whole number, not {grade!r}."
         raise DataError(msg)
-    query_id = str(line.text) if type(line.text) is int else line.text
+    query_id = check_id(line.place, str(line.text) if type(line.text) is int else line.text)
     passage_id = id_of(line, "corpus-id")
     builder.judge(line.place, _query_id(query_id, subset), passage_id, grade)
 
 
-def _query_id(id_: Any, subset: str) -> Any:  # noqa: ANN401  (checked by the builder)
+def _query_id(id_: str, subset: str) -> str:
     """Return an id that is unique among all subsets, which may use the same ones."""
-    return f"{subset}/{id_}" if subset and isinstance(id_, str) and id_ else id_
+    return f"{subset}/{id_}" if subset else id_
 
 
 def _choose(folder: Path, files: dict[str, Path], split: str | None) -> Path:

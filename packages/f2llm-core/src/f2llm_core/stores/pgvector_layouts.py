@@ -31,6 +31,10 @@ SELECT set_config('hnsw.ef_search', CAST(greatest(least(1000, :k), CAST(coalesce
 FROM pg_extension WHERE extname = 'vector'
 """
 
+# Bits of the integers of columns, but for the sign; and what a boolean may be written as.
+_BITS = {"smallint": 15, "integer": 31, "bigint": 63}
+_BOOLEANS = ("true", "false", "yes", "no", "on", "off", "1", "0")  # or the beginning of one
+
 #: Calls a function with a connection inside a transaction, and returns what it returns.
 Run = Callable[[Callable[["Connection"], list[Any]]], list[Any]]
 
@@ -60,11 +64,6 @@ class Layout:
     embedding: str
     extra: tuple[str, ...] = ()
     collection: str | None = None
-
-
-#: Bits of the integers of columns, but for the sign; and what a boolean may be written as.
-_BITS = {"smallint": 15, "integer": 31, "bigint": 63}
-_BOOLEANS = ("true", "false", "yes", "no", "on", "off", "1", "0")  # or the beginning of one
 
 
 class Opened(NamedTuple):
