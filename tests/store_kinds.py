@@ -209,9 +209,11 @@ class MemoryStore:
     def count(self) -> int:
         return len(self.rows)
 
-    def entries(self, keys: Any = ()) -> Iterator[Entry]:
+    def entries(self, keys: Any = (), *, where: Any = None) -> Iterator[Entry]:
+        chosen = parse(where)
         for id_, (_, _, metadata) in list(self.rows.items()):
-            yield Entry(id_, {k: metadata[k] for k in keys if k in metadata})
+            if passes(metadata, chosen):
+                yield Entry(id_, {k: metadata[k] for k in keys if k in metadata})
 
     def get(self, ids: Any) -> Records:
         found = {

@@ -70,3 +70,11 @@ def test_values_reach_sql_as_parameters_only():
     sql, values = to_sql({"a') OR true --": "x' OR true --"}, "metadata")
     assert sql == "(metadata @> CAST(:where_0 AS jsonb))"
     assert list(values) == ["where_0"]
+
+
+def test_many_values_are_one_comparison():
+    where = {"lang": {"$in": [f"language {i}" for i in range(1000)]}}
+    sql, values = to_sql(where, "metadata")
+    assert sql.count("metadata") == 1
+    assert len(values) == 2
+    assert len(to_qdrant(where, str).should) == 1

@@ -131,9 +131,12 @@ def to_qdrant(where: Where | None, path: Callable[[str], str]) -> models.Filter 
         if operator in _NUMERIC:
             limits = models.Range(**{operator[1:]: value})
             return models.Filter(must=[models.FieldCondition(key=key, range=limits)])
-        conditions: list[Any] = [
-            equal(key, one) for one in (value if operator in _OF_LISTS else [value])
-        ]
+        values = value if operator in _OF_LISTS else [value]
+        if all(isinstance(one, str) for one in values):
+            one_of = models.MatchAny(any=values)
+            conditions: list[Any] = [models.FieldCondition(key=key, match=one_of)]
+        else:
+            conditions = [equal(key, one) for one in values]
         if operator in {"$ne", "$nin"}:
             return models.Filter(must_not=conditions)
         return models.Filter(should=conditions)
@@ -166,11 +169,12 @@ def to_sql(where: Where | None, metadata: str) -> tuple[str, dict[str, Any]]:
             limit = parameter(json.dumps(value), "jsonb")
             # Numbers only: jsonb compares all else with them, too.
             return f"(jsonb_typeof({field}) = 'number' AND {field} {_NUMERIC[operator]} {limit})"
-        equal = " OR ".join(
-            f"{metadata} @> {parameter(json.dumps({key: one}), 'jsonb')}"
-            for one in (value if operator in _OF_LISTS else [value])
-        )
-        return f"NOT ({equal})" if operator in {"$ne", "$nin"} else f"({equal})"
+        if operator in _OF_LISTS:  # one comparison with all: a value is searched for among them
+            among = parameter(list(map(json.dumps, value)), "jsonb[]")
+            found = f"({metadata} -> {parameter(key, 'text')} = ANY({among}))"
+        else:
+            found = f"({metadata} @> {parameter(json.dumps({key: value}), 'jsonb')})"
+        return f"({found} IS NOT TRUE)" if operator in {"$ne", "$nin"} else found
 
     found = parse(where)
     return ("true" if found is None else write(found)), values
