@@ -149,6 +149,31 @@ def test_a_class_of_the_current_folder_and_its_key(run, file, tmp_path, monkeypa
     assert "--baseline 'own_embedder:Own?api_key=***'" in command
 
 
+@pytest.mark.parametrize("at", ["__init__", "embed_query", "embed_documents"])
+def test_a_later_system_that_fails_takes_no_results_along(run, file, tmp_path, monkeypatch, at):
+    (tmp_path / f"fails_in_{at}.py").write_text(
+        "class Failing:\n"
+        "    def __init__(self): pass\n"
+        "    def embed_query(self, text): return [1.0] * 8\n"
+        "    def embed_documents(self, texts): return [[1.0] * 8 for _ in texts]\n"
+        f"    def {at}(self, *_): raise OSError('no answer')\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    fake = "langchain_core.embeddings:DeterministicFakeEmbedding?size=12"
+    baselines = ("--baseline", fake, "--baseline", f"fails_in_{at}:Failing")
+    options = ("--html", tmp_path / "report.html", "--json")
+    result = run(file, *baselines, *options, code=1)
+    assert "no answer" in result.stderr
+    found = EvaluationResults.from_dict(json.loads(result.stdout))
+    alone = run(file, *baselines[:2], *options)
+    assert found.systems == EvaluationResults.from_dict(json.loads(alone.stdout)).systems
+    assert len(found.systems) == 2
+    assert len(found.comparisons) == 2  # over all queries, and those of its language
+    assert found.recommendation
+    assert "DeterministicFakeEmbedding" in (tmp_path / "report.html").read_text("utf-8")
+    assert run(file, *baselines[2:], "--metric", "nDCG@5", code=1).stdout
+
+
 def test_stock_integrations(run, file):
     results = json.loads(run(file, "--stock", "--json").stdout)
     assert [s["name"] for s in results["systems"]][1:] == [

@@ -113,18 +113,23 @@ def eval_(context: click.Context, /, **options: Any) -> None:  # noqa: ANN401  (
         code_switch=options["code_switch"],
         seed=options["seed"],
     )
-    results = evaluate(
-        systems,
-        dataset,
-        widths=options["dimensions"] or None,
-        metrics=options["metric"] or DEFAULT_METRICS,
-        task=options["task"],
-        resampling=Resampling(options["seed"], options["resamples"]),
-        timed=options["speed"],
-        run_file=options["run"],
-        command=shlex.join(["f2llm", "eval", *map(without_secrets, context.meta[_ARGUMENTS])]),
-    )
-    _show(results, options)
+    done: list[EvaluationResults] = []
+    try:
+        evaluate(
+            systems,
+            dataset,
+            widths=options["dimensions"] or None,
+            metrics=options["metric"] or DEFAULT_METRICS,
+            task=options["task"],
+            resampling=Resampling(options["seed"], options["resamples"]),
+            timed=options["speed"],
+            run_file=options["run"],
+            command=shlex.join(["f2llm", "eval", *map(without_secrets, context.meta[_ARGUMENTS])]),
+            finished=done.append,
+        )
+    finally:  # hours of work, which a system that fails after them must not take along
+        if done:
+            _show(done[-1], options)
 
 
 def _show(results: EvaluationResults, options: dict[str, Any]) -> None:

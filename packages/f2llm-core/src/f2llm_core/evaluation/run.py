@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,6 +46,7 @@ def evaluate(
     timed: bool = False,
     run_file: Path | None = None,
     command: str | None = None,
+    finished: Callable[[EvaluationResults], object] | None = None,
 ) -> EvaluationResults:
     """Evaluate systems on a dataset, each embedding it once.
 
@@ -62,6 +63,8 @@ def evaluate(
         timed: Whether to measure speed, which no two runs have the same.
         run_file: Where to write the first system's ranking at full width, as TREC has it.
         command: What makes the results again, for the record.
+        finished: Called after each system with the results of all until then, which are not lost
+            if a later one fails.
 
     Returns:
         The results; equal for equal data, systems and seed, unless timed.
@@ -78,35 +81,33 @@ def evaluate(
     judge = Metrics(metrics, dataset.judgements)
     slices = _slices(dataset)
     groups = number_groups([query.group for query in dataset.queries])
-    results: list[SystemResult] = []
+    settings = Settings(judge.names, resampling.seed, resampling.resamples, resampling.confidence)
+    data = _summary(dataset, task)
+    found = EvaluationResults(SCHEMA, data, settings, systems=(), command=command)
     comparisons: list[Comparison] = []
     first: Measured | None = None
     for system in systems:
-        if system.name in {result.name for result in results}:
+        if system.name in {result.name for result in found.systems}:
             msg = f"Two systems are called {system.name!r}; names are unique."
             raise ConfigurationError(msg)
         measured = measure(system, dataset, judge, widths, timed=timed)
-        results.append(_result(measured, slices, groups, resampling, judge.names[0], worst))
+        result = _result(measured, slices, groups, resampling, judge.names[0], worst)
         if first is None:
             first = measured
             if run_file is not None:
                 write_run(run_file, measured.found, system.name)
         else:
             comparisons += _compare(first, measured, slices, groups, resampling, judge.names[0])
-    if not results:
+        found = replace(
+            found, systems=(*found.systems, result), comparisons=_corrected(comparisons)
+        )
+        found = replace(found, recommendation=recommend(found))
+        if finished is not None:
+            finished(found)
+    if first is None:
         msg = "No system to evaluate."
         raise ConfigurationError(msg)
-    found = EvaluationResults(
-        schema=SCHEMA,
-        data=_summary(dataset, task),
-        settings=Settings(
-            judge.names, resampling.seed, resampling.resamples, resampling.confidence
-        ),
-        systems=tuple(results),
-        comparisons=_corrected(comparisons),
-        command=command,
-    )
-    return replace(found, recommendation=recommend(found))
+    return found
 
 
 def _summary(dataset: Dataset, task: str | None) -> DataSummary:
