@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -69,13 +70,8 @@ class BlockedAttention:
             sequences = slice(sequence, sequence + len(together))
             before = len(prefix) if prefix else 0
             if len(together) > 1:
-                sizes = torch.tensor(together, device=device)
-                owner = torch.arange(len(together), device=device).repeat_interleave(sizes)
-                strangers = later[: len(owner), :, : len(owner)].masked_fill(
-                    owner.view(-1, 1, 1) != owner, -torch.inf
-                )
-                parts = [_Asking(tokens, before + len(owner), strangers)]
-                to_last = strangers[sizes.cumsum(0) - 1]
+                strangers, to_last = _masks_of_strangers(tuple(together), device)
+                parts = [_Asking(tokens, before + sum(together), strangers)]
             else:
                 rows = min(most, max(1, _SCORES // (before + together[0])))
                 parts = []
@@ -118,6 +114,20 @@ def _mask_of_later(rows: int, device: torch.device) -> Tensor:
     """Return `(rows, 1, rows)`: minus infinity for keys after the token that asks, else zero."""
     mask = torch.full((rows, rows), -torch.inf, device=device).triu_(diagonal=1)
     return mask.unsqueeze(1)
+
+
+@lru_cache(16)
+def _masks_of_strangers(lengths: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return masks that keep sequences apart and later keys out: of all tokens, of the last ones.
+
+    By numpy, and kept: for so little torch's operators would take longer than the products do.
+    """
+    owner = np.repeat(np.arange(len(lengths)), lengths)
+    place = np.arange(len(owner))
+    seen = (owner[:, None] == owner) & (place[:, None] >= place)
+    every = np.where(seen, np.float32(0), np.float32(-np.inf))[:, None]
+    last = every[np.cumsum(lengths) - 1]
+    return torch.from_numpy(every).to(device), torch.from_numpy(last).to(device)
 
 
 def _together(
