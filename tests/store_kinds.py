@@ -209,11 +209,9 @@ class MemoryStore:
     def count(self) -> int:
         return len(self.rows)
 
-    def entries(self, keys: Any = (), *, where: Any = None) -> Iterator[Entry]:
-        chosen = parse(where)
+    def entries(self, keys: Any = ()) -> Iterator[Entry]:
         for id_, (_, _, metadata) in list(self.rows.items()):
-            if passes(metadata, chosen):
-                yield Entry(id_, {k: metadata[k] for k in keys if k in metadata})
+            yield Entry(id_, {k: metadata[k] for k in keys if k in metadata})
 
     def get(self, ids: Any) -> Records:
         found = {

@@ -144,7 +144,6 @@ def test_a_filter_means_the_same_in_every_store(store):
     for where in FILTERS:
         expected = {i for i, m in zip(ids, metadatas, strict=True) if passes(m, parse(where))}
         assert {match.id for match in store.search(asked, 40, where=where)} == expected, where
-        assert sorted(entry.id for entry in store.entries(where=where)) == sorted(expected), where
         assert len(expected) not in {0, 40} or where in NOTHING, where
     assert len(store.search(asked, 40, where={})) == 40
     best = store.search(asked, 3, where={"open": True})
@@ -248,10 +247,6 @@ def test_any_number_of_rows(store, framework_store, of):
     assert store.count() == n
     entries = list(store.entries(["source"]))
     assert sorted(e.id for e in entries) == sorted(ids)
-    chosen = [f"{i}.txt" for i in range(0, n, 7)]
-    listed = store.entries(["source"], where={"source": {"$in": chosen[:40]}})
-    assert sorted(e.metadata["source"] for e in listed) == sorted(chosen[:40])
-    assert sum(1 for _ in store.entries(where={"source": {"$ne": "0.txt"}})) == n - 1
     some = range(0, n, max(1, n // 50))
     records = store.get([ids[i] for i in some])
     np.testing.assert_allclose(records.vectors, vectors[list(some)], atol=1e-6)

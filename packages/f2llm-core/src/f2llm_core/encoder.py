@@ -93,8 +93,7 @@ class F2LLM(ConfiguredModel):
         """Embed a stream of passages that need not fit into memory.
 
         Args:
-            texts: Read once, a block further than what is yielded: that block is computed while the
-                caller works on the one before.
+            texts: Read once, one block ahead of what was yielded.
             block_size: Texts per block.
             show_progress: Draw a progress bar.
 

@@ -8,14 +8,13 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 
 from f2llm_core.backends.base import Backend, Observer, Pending
 from f2llm_core.inputs import OnTruncate, TruncationReport
 from f2llm_core.matryoshka import Vectors, truncate
-from f2llm_core.progress import BlockObserver, CallObserver
+from f2llm_core.progress import CallObserver
 
 _QUICK = 2**15  # numbers normalised in less time than it takes to start a thread
 
@@ -45,35 +44,12 @@ class Pipeline:
         return Call(pending, self.dimensions, single=single, observer=observer)
 
     def stream(self, blocks: Iterable[list[str]], *, show_progress: bool) -> Iterator[Vectors]:
-        """Embed blocks of checked texts; one is on its way while the one before is yielded."""
-        observer = self._observe(show_progress=show_progress, total=None)
-        submitted = self._submitted(blocks, observer)
-        flying: list[tuple[int, Pending]] = []
-        error: Exception | None = None
-        try:
-            with observer:
-                flying += islice(submitted, 1)
-                while flying:
-                    try:
-                        flying += islice(submitted, 1)
-                    except Exception as late:  # its turn comes after the block before it
-                        error = late
-                    first, pending = flying.pop(0)
-                    yield truncate(pending.result(), self.dimensions, first_row=first)
-                    if error is not None:
-                        raise error
-        finally:
-            for _, pending in flying:
-                pending.future.cancel()
-
-    def _submitted(
-        self, blocks: Iterable[list[str]], observer: CallObserver
-    ) -> Iterator[tuple[int, Pending]]:
-        """Yield the position in the stream of each block's first text, and the block's rows."""
-        first = 0
-        for block in blocks:
-            yield first, self.submit(block, BlockObserver(observer, first))
-            first += len(block)
+        """Embed blocks of checked texts, one after the other."""
+        with self._observe(show_progress=show_progress, total=None) as observer:
+            for block in blocks:
+                rows = self.submit(block, observer).result()
+                yield truncate(rows, self.dimensions, first_row=observer.offset)
+                observer.offset += len(block)
 
     def submit(self, texts: list[str], observer: Observer) -> Pending:
         """Queue checked texts; returns their rows of full width on their way."""

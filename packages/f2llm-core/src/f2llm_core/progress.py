@@ -11,7 +11,11 @@ from f2llm_core.inputs import TruncationReport
 
 
 class CallObserver:
-    """A backend's observer for one call; a context manager that reports at its end."""
+    """A backend's observer for one call; a context manager that reports at its end.
+
+    Attributes:
+        offset: Position in the call of the block of texts being embedded.
+    """
 
     def __init__(
         self,
@@ -27,6 +31,7 @@ class CallObserver:
             show_progress: Draw a tqdm bar on standard error.
             total: Number of texts, if it is known.
         """
+        self.offset = 0
         self._truncation = truncation
         self._show_progress = show_progress
         self._total = total
@@ -38,14 +43,9 @@ class CallObserver:
         """Whether a text may be refused, or a bar is drawn, which is the caller's to see."""
         return self._show_progress or self._truncation.refuses
 
-    def tokenized(self, lengths: Sequence[int], first: int = 0) -> None:
-        """Record token counts; the bar is drawn with the first.
-
-        Args:
-            lengths: Of all texts, or of a block of them.
-            first: Position in the call of the first of these texts.
-        """
-        self._truncation.add(lengths, first)
+    def tokenized(self, lengths: Sequence[int]) -> None:
+        """Record the token counts of the current block; the bar is drawn with the first."""
+        self._truncation.add(lengths, self.offset)
         if self._show_progress and self._bar is None:
             from tqdm.auto import tqdm
 
@@ -80,28 +80,3 @@ class CallObserver:
             self._bar.close()
         if error is None or isinstance(error, GeneratorExit):
             self._truncation.close()
-
-
-class BlockObserver:
-    """A backend's observer for a block of a stream, of which several may be on their way."""
-
-    #: Blocks are counted one after the other, in the thread that reads them.
-    at_once = True
-
-    def __init__(self, call: CallObserver, first: int) -> None:
-        """Observe a block.
-
-        Args:
-            call: Of the whole stream.
-            first: Position in the stream of the block's first text.
-        """
-        self._call = call
-        self._first = first
-
-    def tokenized(self, lengths: Sequence[int]) -> None:
-        """Record the token counts of this block."""
-        self._call.tokenized(lengths, self._first)
-
-    def embedded(self, count: int) -> None:
-        """Advance the bar."""
-        self._call.embedded(count)

@@ -169,9 +169,9 @@ class TwoStageStore:
         """Return the number of rows."""
         return self._cut.count()
 
-    def entries(self, keys: Sequence[str] = (), *, where: Where | None = None) -> Iterator[Entry]:
-        """Yield the ids of rows; see `VectorStore.entries`."""
-        return self._cut.entries(keys, where=where)
+    def entries(self, keys: Sequence[str] = ()) -> Iterator[Entry]:
+        """Yield every row's id; see `VectorStore.entries`."""
+        return self._cut.entries(keys)
 
     def get(self, ids: Sequence[str]) -> Records:
         """Return rows with their whole vectors; those that lack one are left out."""

@@ -57,9 +57,8 @@ def index(
             LlamaIndex gives its documents random ids.
         remove_missing: Which rows are removed, after all others are stored: `"source"`, those of
             the sources that came, if their text did not come again; `"collection"`, all that did
-            not come; None, none. Rows that `index` did not write always stay, and so do those that
-            another call writes once this one has begun (`"collection"`) or has come to their source
-            (`"source"`).
+            not come; None, none. Rows that `index` did not write, or that came after the call
+            began, always stay.
         on_error: What to do about a document that cannot be indexed: `"raise"`, once all before it
             are stored, or `"collect"`.
         batch_size: Rows on their way at most, half of them being embedded and half being stored.

@@ -169,7 +169,6 @@ class Run:
 
         A row whose vector is lost or could never be found is one that the store lacks.
         """
-        self._former.expect(page)
         absent: dict[str, Row] = {}
         for row in page:
             if row.id not in self._unwritten:

@@ -113,15 +113,11 @@ class VectorStore(Protocol):
     def count(self) -> int:
         """Return the number of rows."""
 
-    def entries(self, keys: Sequence[str] = (), *, where: Where | None = None) -> Iterator[Entry]:
-        """Yield the ids of rows, read in pages, in an order of the store's own.
+    def entries(self, keys: Sequence[str] = ()) -> Iterator[Entry]:
+        """Yield every row's id, read in pages, in an order of the store's own.
 
         Args:
             keys: Metadata to bring along.
-            where: Only rows whose metadata passes this filter; see `f2llm_core.stores.filters`.
-
-        Raises:
-            ConfigurationError: `where` is no filter.
         """
 
     def get(self, ids: Sequence[str]) -> Records:

@@ -161,18 +161,14 @@ class ChromaStore:
         with store_errors(self.name, "count its rows"):
             return self._collection.count()
 
-    def entries(self, keys: Sequence[str] = (), *, where: Where | None = None) -> Iterator[Entry]:
-        """Yield the ids of rows; those that others add or delete meanwhile may be missed."""
-        chosen = to_chroma(where)
+    def entries(self, keys: Sequence[str] = ()) -> Iterator[Entry]:
+        """Yield every row's id; rows that others add or delete meanwhile may be missed."""
         offset = 0
         size = min(_LISTED, self.max_batch_size)
         while True:
             with store_errors(self.name, "list its rows"):
                 page = self._collection.get(
-                    where=chosen,
-                    limit=size,
-                    offset=offset,
-                    include=["metadatas"] if keys else [],
+                    limit=size, offset=offset, include=["metadatas"] if keys else []
                 )
             found: list[Any] = page["metadatas"] or [None] * len(page["ids"])
             for id_, metadata in zip(page["ids"], found, strict=True):

@@ -136,23 +136,20 @@ class PGVectorStore:
         sql = f"SELECT count(*) FROM {self._table} WHERE {self._where}"
         return int(self._query("count its rows", sql)[0][0])
 
-    def entries(self, keys: Sequence[str] = (), *, where: Where | None = None) -> Iterator[Entry]:
-        """Yield the ids of rows, in the order of the primary key."""
-        chosen, asked = to_sql(where, self._metadata)
+    def entries(self, keys: Sequence[str] = ()) -> Iterator[Entry]:
+        """Yield every row's id, in the order of the primary key."""
         picked = (
             f"(SELECT jsonb_object_agg(key, value) FROM jsonb_each({self._metadata}) "
             "WHERE key = ANY(CAST(:keys AS text[])))"
         )
         head = (
             f"SELECT CAST({self._id} AS text), CAST({self._order} AS text), "
-            f"CAST({picked if keys else 'NULL'} AS text) FROM {self._table} "
-            f"WHERE {self._where} AND {chosen}"
+            f"CAST({picked if keys else 'NULL'} AS text) FROM {self._table} WHERE {self._where}"
         )
         # By the table's column, not by the text that a column of the result makes of it.
         tail = f" ORDER BY {self._table}.{self._order} LIMIT {PAGE}"
         after = f" AND {self._order} > CAST(:last AS {self._types[self._layout.order]})"
-        if keys:
-            asked["keys"] = list(keys)
+        asked = {"keys": list(keys)} if keys else {}
         rows = self._query("list its rows", head + tail, **asked)
         while rows:
             for id_, _, metadata in rows:

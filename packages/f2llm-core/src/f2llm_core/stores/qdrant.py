@@ -133,15 +133,14 @@ class QdrantStore:
         with store_errors(self.name, "count its rows"):
             return int(self._client.count(self._collection).count)
 
-    def entries(self, keys: Sequence[str] = (), *, where: Where | None = None) -> Iterator[Entry]:
-        """Yield the ids of rows, in their order."""
-        chosen = to_qdrant(where, self._layout.path)
+    def entries(self, keys: Sequence[str] = ()) -> Iterator[Entry]:
+        """Yield every row's id, in the order of ids."""
         offset = None
         wanted = [self._layout.path(key) for key in keys] or False
         while self._config() is not None:
             with store_errors(self.name, "list its rows"):
                 points, offset = self._client.scroll(
-                    self._collection, chosen, limit=PAGE, offset=offset, with_payload=wanted
+                    self._collection, limit=PAGE, offset=offset, with_payload=wanted
                 )
             for point in points:
                 _, metadata = self._layout.unpack(point.payload or {})
