@@ -281,10 +281,26 @@ class TestStreams:
         next(blocks)
         assert len(read) == 10
 
-    def test_a_bad_text_is_named_by_its_place_in_the_stream(self, encoder):
-        blocks = encoder.iter_documents([*["a"] * 12, None], block_size=5)
+    @pytest.mark.parametrize(
+        ("bad", "options"),
+        [(None, {}), ("1" * 40, {"max_length": 32, "on_truncate": "error"})],
+    )
+    def test_a_bad_text_is_named_by_its_place_in_the_stream(self, encoder, bad, options):
+        texts = [*["a"] * 12, bad]
+        blocks = encoder.with_options(**options).iter_documents(texts, block_size=5)
+        assert [len(next(blocks)), len(next(blocks))] == [5, 5]
         with pytest.raises(InputError, match=r"texts\[12\]"):
-            list(blocks)
+            next(blocks)
+
+    def test_what_breaks_in_the_source_comes_after_the_blocks_before_it(self, encoder):
+        def source():
+            yield from ["a"] * 7
+            raise OSError("the disk is gone")
+
+        blocks = encoder.iter_documents(source(), block_size=5)
+        assert len(next(blocks)) == 5
+        with pytest.raises(OSError, match="the disk is gone"):
+            next(blocks)
 
     def test_a_broken_vector_is_named_by_its_place_in_the_stream(self, checkpoint):
         encoder = F2LLM(checkpoint, dtype="float32")
