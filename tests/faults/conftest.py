@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from subprocess import Popen
 
 import pytest
 
 from benchmarks.machine import describe_machine
+from f2llm_core.testing import tiny_checkpoint
 from faults.figures import README, REPORT, Tally, markdown, report_of, show_in
+from faults.processes import running
 from faults.requests import Answers
 
 _tallies: dict[str, Tally] = {}
@@ -30,16 +33,42 @@ def answers(checkpoint: Path) -> Answers:
     return Answers(checkpoint)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def full(pytestconfig: pytest.Config) -> bool:
     """Whether all cases are asked for, rather than a short cut of seconds."""
     return pytestconfig.getoption("--faults", "short") == "full"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def amount(full: bool) -> Callable[[int, int], int]:
     """Choose how many cases to try: in a full run, and in the short cut."""
     return lambda all_of_them, some: all_of_them if full else some
+
+
+@pytest.fixture(scope="session")
+def smallest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model as small as one can be, since it is not the model that is tried."""
+    folder = tmp_path_factory.mktemp("smallest") / "model"
+    return tiny_checkpoint(
+        folder, width=8, layers=1, heads=1, kv_heads=1, head_dim=8, intermediate_size=8
+    )
+
+
+@pytest.fixture(scope="session")
+def long_stream(
+    smallest: Path, amount: Callable[[int, int], int]
+) -> Iterator[tuple[int, Popen[str]]]:
+    """The stream of the report, running: how many texts, and its process."""
+    texts = amount(1_000_000, 20_000)
+    with running("faults.stream", smallest, texts, 0) as process:
+        yield texts, process
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _longest_first(request: pytest.FixtureRequest) -> None:
+    """Begin at once, beside all other tests, what takes a quarter of a full run and one core."""
+    if any("long_stream" in item.fixturenames for item in request.session.items):
+        request.getfixturevalue("long_stream")
 
 
 @pytest.fixture

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from subprocess import PIPE, CalledProcessError, Popen
 
 TESTS = Path(__file__).resolve().parents[1]
 
@@ -21,6 +23,37 @@ def environment(**variables: str) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": os.pathsep.join(paths)} | variables
 
 
+@contextmanager
+def running(module: str, *arguments: object, **variables: str) -> Iterator[Popen[str]]:
+    """Run a module beside this process; it is ended with the block.
+
+    Args:
+        module: For example `"faults.stream"`.
+        arguments: Its arguments.
+        variables: Of the environment.
+    """
+    with Popen(
+        command(module, *arguments), env=environment(**variables), stdout=PIPE, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def printed_by(process: Popen[str], timeout: float) -> list[str]:
+    """Wait for the end of a process that went well, and return what it printed, line by line.
+
+    Args:
+        process: Of `running`.
+        timeout: In seconds; `TimeoutExpired` is raised then.
+    """
+    printed, _ = process.communicate(timeout=timeout)
+    if process.returncode:
+        raise CalledProcessError(process.returncode, process.args)
+    return printed.splitlines()
+
+
 def lines_of(module: str, *arguments: object, timeout: float, **variables: str) -> list[str]:
     """Run a module and return what it printed, line by line.
 
@@ -30,12 +63,5 @@ def lines_of(module: str, *arguments: object, timeout: float, **variables: str) 
         timeout: In seconds; it is ended then, and `TimeoutExpired` raised.
         variables: Of the environment.
     """
-    done = subprocess.run(
-        command(module, *arguments),
-        env=environment(**variables),
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-        timeout=timeout,
-    )
-    return done.stdout.splitlines()
+    with running(module, *arguments, **variables) as process:
+        return printed_by(process, timeout)
